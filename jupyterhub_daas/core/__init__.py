@@ -1,0 +1,1 @@
+"""Pure models and decisions: no I/O, no clock, no framework."""

@@ -1,0 +1,128 @@
+"""What to do when hub, reservations and accounts disagree.
+
+Unknown is not ended; what is under way is left alone. The hub removes the backends' things that no session of
+it owns; here it is decided which reservations no longer stand for a session, and which sessions must end.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field
+
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.names import SessionId
+from jupyterhub_daas.core.reservations import Reservation, ReservationState
+
+
+class SessionState(str, Enum):
+    """What the hub says of a session."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class LiveSession(Model):
+    """A session as the hub knows it; `name` is its name, `person` its owner."""
+
+    person: str
+    name: str
+    session_id: SessionId
+    state: SessionState
+    started: datetime | None = None
+    last_activity: datetime | None = None
+
+
+class HubReport(Model):
+    """The hub's answer to a round: its sessions, and the session ids of the things that it removed."""
+
+    sessions: tuple[LiveSession, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+class EndReason(str, Enum):
+    """Why a session is ended."""
+
+    EXPIRED = "expired"
+    IDLE = "idle"
+    BLOCKED = "blocked"
+    NO_RESERVATION = "no_reservation"
+
+
+class Ending(Model):
+    """A session that must end."""
+
+    session: LiveSession
+    reason: EndReason
+
+
+class Actions(Model):
+    """What one round has to do."""
+
+    release: tuple[str, ...] = ()
+    activate: tuple[str, ...] = ()
+    end: tuple[Ending, ...] = ()
+
+
+class ReconciliationPolicy(Model):
+    """How long a difference may last before it counts; seconds."""
+
+    grace_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+
+def decide(
+    *,
+    live: Collection[LiveSession],
+    reservations: Collection[Reservation],
+    blocked: Collection[str],
+    now: datetime,
+    policy: ReconciliationPolicy,
+) -> Actions:
+    """Compare the hub's sessions with the reservations that hold something; both as of `now`."""
+    grace = timedelta(seconds=policy.grace_seconds)
+    by_id = {each.session_id: each for each in live}
+    reserved = {each.session_id: each for each in reservations}
+    release = tuple(
+        each.session_id
+        for each in reservations
+        # A reservation is made before the hub's session is there: a young one may be a start under way.
+        if each.session_id not in by_id and now - (each.activated_at or each.created_at) >= grace
+    )
+    activate = tuple(
+        session_id
+        for session_id, session in by_id.items()
+        if session.state is SessionState.RUNNING
+        and session_id in reserved
+        and reserved[session_id].state is ReservationState.HELD
+    )
+    endings = (
+        Ending(session=session, reason=reason)
+        for session in live
+        if session.state is SessionState.RUNNING
+        and (reason := _why_end(session, reserved.get(session.session_id), blocked, now, grace)) is not None
+    )
+    return Actions(release=release, activate=activate, end=tuple(endings))
+
+
+def _why_end(
+    session: LiveSession,
+    reservation: Reservation | None,
+    blocked: Collection[str],
+    now: datetime,
+    grace: timedelta,
+) -> EndReason | None:
+    if session.person in blocked:
+        return EndReason.BLOCKED
+    if reservation is None:
+        # Resources nobody counts: only after the grace time, for the list may be older than the session.
+        old = session.started is not None and now - session.started >= grace
+        return EndReason.NO_RESERVATION if old else None
+    if reservation.expires_at is not None and now >= reservation.expires_at:
+        return EndReason.EXPIRED
+    if reservation.idle_seconds is not None:
+        seen = max(filter(None, (session.last_activity, session.started)), default=None)
+        if seen is not None and now - seen >= timedelta(seconds=reservation.idle_seconds):
+            return EndReason.IDLE
+    return None
