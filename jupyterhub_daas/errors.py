@@ -2,7 +2,7 @@
 
 DaasError
 ├─ AccessError          Unauthenticated · NotFound · NotAMember · ProposalClosed · AccountUnknown
-│                       AccountBlocked · ConditionsNotAccepted · ProfileNotAllowed
+│                       AccountBlocked · NoEntry · TooManyAttempts · ConditionsNotAccepted · ProfileNotAllowed
 ├─ SelectionError       UnknownProfile · UnknownEnvironment · UnknownFlavour · InvalidOption · NotOurName
 ├─ InvalidInputError    a body, a query or a path that does not fit the contract
 ├─ ConflictError        the thing exists already and is another
@@ -69,6 +69,18 @@ class AccountBlockedError(AccessError):
     """Refuse because staff blocked the person."""
 
     code = "account_blocked"
+
+
+class NoEntryError(AccessError):
+    """Refuse a known person who has neither a proposal nor a role beyond *user*."""
+
+    code = "no_entry"
+
+
+class TooManyAttemptsError(AccessError):
+    """Refuse to check a password so soon; details: retry_after in seconds."""
+
+    code = "too_many_attempts"
 
 
 class ConditionsNotAcceptedError(AccessError):
