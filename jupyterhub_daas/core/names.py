@@ -21,13 +21,13 @@ Identifier = Annotated[str, Field(pattern=IDENTIFIER)]
 Slug = Annotated[str, Field(pattern=SLUG)]
 SessionId = Annotated[str, Field(pattern=SESSION_ID)]
 
-ADJECTIVES = tuple(  # noqa: SIM905 - sixty quoted words read worse
+ADJECTIVES = tuple(
     "able agile amber bold brave bright brisk calm clear clever cosmic crisp curious daring deft eager early "
     "famous fast fine fresh gentle glad golden grand happy honest jolly keen kind lively loyal lucid lucky "
     "merry mild modest noble patient polite prime proud quick quiet rapid ready royal sharp silver smart "
     "solid steady sunny swift tidy vivid warm wise witty".split()
 )
-SCIENTISTS = tuple(  # noqa: SIM905 - as above
+SCIENTISTS = tuple(
     "ampere avogadro banting bethe bohr boltzmann born bragg brockhouse chadwick compton cori curie dirac "
     "doppler einstein elion euler faraday fermi feynman franklin gauss germain goeppert hahn heisenberg "
     "hertz hodgkin hooke huygens joliot kelvin kepler kovalevskaya laue lonsdale lorentz maxwell meitner "

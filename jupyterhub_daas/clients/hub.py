@@ -1,0 +1,58 @@
+"""Client of the hub: its REST API, and the one endpoint that we add to it."""
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from jupyterhub_daas.clients.base import ServiceClient, segment
+from jupyterhub_daas.core.reconciliation import HubReport
+from jupyterhub_daas.errors import DaasError, UpstreamUnavailableError
+
+
+class HubRefusalError(DaasError):
+    """What the hub said when it refused a start: `message` is fit for the person."""
+
+    code = "hub_refusal"
+
+
+class HubClient(ServiceClient):
+    """Start and end sessions as a person, or compare them as the lifecycle service."""
+
+    service = "hub"
+    root = ""
+
+    async def start(
+        self, person: str, session: str, options: dict[str, Any], *, token: str | None = None
+    ) -> None:
+        """Start a session; raise what the front spawner refused it with."""
+        path = f"users/{segment(person)}/servers/{segment(session)}"
+        await self.call("POST", path, body={"user_options": options}, token=token)
+
+    async def end(self, person: str, session: str, *, remove: bool = False, token: str | None = None) -> None:
+        """End a session; `remove` forgets its name too."""
+        path = f"users/{segment(person)}/servers/{segment(session)}"
+        await self.call("DELETE", path, body={"remove": remove}, token=token)
+
+    async def user(self, person: str, *, token: str | None = None) -> dict[str, Any]:
+        """Return the hub's model of a person with all of her sessions."""
+        content = await self.call(
+            "GET", f"users/{segment(person)}", query={"include_stopped_servers": 1}, token=token
+        )
+        return dict(content)
+
+    async def reconcile(self) -> HubReport:
+        """Have the hub remove things without a session, and return its sessions."""
+        parts = urlsplit(self._url)
+        base = parts.path.rstrip("/").removesuffix("/api")
+        hub = HubClient(urlunsplit(parts._replace(path=base)), self._token, deadline=60.0)
+        try:
+            return self.parse(HubReport, await hub.call("POST", "daas/reconcile"))
+        finally:
+            await hub.close()
+
+    def _error(self, status: int, content: Any) -> DaasError:
+        message = content.get("message") if isinstance(content, dict) else None
+        if isinstance(message, str) and status == 503:
+            return UpstreamUnavailableError(message, service="hub")
+        if isinstance(message, str) and status < 500:
+            return HubRefusalError(message, status=status)
+        return super()._error(status, content)
