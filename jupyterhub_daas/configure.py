@@ -1,0 +1,167 @@
+"""The one entry of configuration, and the only module that knows all the others.
+
+In `jupyterhub_config.py`::
+
+    from jupyterhub_daas.configure import configure
+    configure(c, "daas.yaml")
+"""
+
+import json
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Collection, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jupyterhub_daas import roles
+from jupyterhub_daas.core.settings import Settings
+from jupyterhub_daas.errors import ConfigurationError
+from jupyterhub_daas.services.environment import (
+    DATABASE_VARIABLE,
+    SETTINGS_VARIABLE,
+    URLS_VARIABLE,
+    read_settings,
+)
+
+SERVICES = ("proposals", "quotas", "accounts", "lifecycle", "portal")
+HUB_SERVICE = "daas-hub"
+
+
+def configure(
+    c: Any,
+    settings: str | Path = "daas.yaml",
+    *,
+    state: str | Path | None = None,
+    database_url: str | None = None,
+    service_urls: Mapping[str, str] | None = None,
+    services: Collection[str] = SERVICES,
+) -> Settings:
+    """Set up the hub as the portal.
+
+    `settings` is the file of environments, flavours, profiles and policies; `state` the folder of the
+    services' data (default: ``daas`` beside it); `database_url` one database for all services instead of an
+    SQLite file each. `service_urls` names services of the facility's own, by ``proposals``, ``quotas``, …:
+    these are asked there and not started here. Raise ConfigurationError, with the place, if anything does not fit.
+    """
+    path = Path(settings).resolve()
+    parsed = read_settings(path)
+    folder = _private_folder(Path(state) if state is not None else path.parent / "daas")
+    base = str(c.JupyterHub.get("base_url", "/")).rstrip("/") + "/"
+    own = dict(service_urls or {})
+    unknown = {*own, *services} - set(SERVICES)
+    if unknown:
+        raise ConfigurationError(f"There is no service {sorted(unknown)[0]!r}.", field="services")
+    started = {name: _free_address() for name in services if name not in own}
+    urls = {name: f"{address}{base}services/{name}/" for name, address in started.items()} | own
+    token = secrets.token_hex(32)
+
+    _set_services(c, started, urls, token, path, lambda name: database_url or _sqlite(folder, name))
+    roles.set_roles(c, set(urls), set(started), HUB_SERVICE)
+    _set_hub(c, base, parsed)
+    _set_authenticator(c, urls, token)
+    _set_spawner(c, parsed, urls, token, folder)
+    return parsed
+
+
+def _set_services(
+    c: Any,
+    started: Mapping[str, str],
+    urls: Mapping[str, str],
+    token: str,
+    settings: Path,
+    database_url: Callable[[str], str],
+) -> None:
+    entries: list[dict[str, Any]] = [{"name": HUB_SERVICE, "api_token": token, "display": False}]
+    for name, address in started.items():
+        entry: dict[str, Any] = {
+            "name": name,
+            "url": address,
+            "command": [sys.executable, "-m", f"jupyterhub_daas.services.{name}"],
+            "environment": {
+                SETTINGS_VARIABLE: str(settings),
+                DATABASE_VARIABLE: database_url(name),
+                URLS_VARIABLE: json.dumps(dict(urls)),
+            },
+            "oauth_no_confirm": True,
+            "display": False,
+        }
+        if name == "portal":
+            entry["oauth_client_allowed_scopes"] = roles.portal_scopes(urls)
+        entries.append(entry)
+    c.JupyterHub.services = [*c.JupyterHub.get("services", []), *entries]
+
+
+def _set_hub(c: Any, base: str, settings: Settings) -> None:
+    portal = f"{base}services/portal/"
+
+    def arrival(handler: Any) -> str:
+        return portal + "proposals" if handler.current_user else portal
+
+    hub = c.JupyterHub
+    hub.default_url = arrival
+    hub.allow_named_servers = True
+    hub.redirect_to_server = False
+    # A start that does not fit is refused by quotas; nobody is to meet the hub's own 429.
+    hub.concurrent_spawn_limit = 0
+    hub.init_spawners_timeout = 120
+    hub.template_paths = [*hub.get("template_paths", []), str(files("jupyterhub_daas") / "templates")]
+    hub.template_vars = {
+        **hub.get("template_vars", {}),
+        "facility": settings.facility.model_dump(mode="json"),
+        "portal_url": portal,
+    }
+
+
+def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
+    c.JupyterHub.authenticator_class = "daas"
+    authenticator = c.DaasAuthenticator
+    authenticator.service_urls = dict(urls)
+    authenticator.service_token = token
+    authenticator.hub_handlers = "jupyterhub_daas.spawners.handlers"
+    authenticator.enable_auth_state = True
+    authenticator.manage_groups = True
+    authenticator.auth_refresh_strict = True
+    authenticator.refresh_pre_spawn = True
+
+
+def _set_spawner(c: Any, settings: Settings, urls: Mapping[str, str], token: str, folder: Path) -> None:
+    c.JupyterHub.spawner_class = "daas"
+    spawner = c.DaasSpawner
+    spawner.settings = settings
+    spawner.service_urls = dict(urls)
+    spawner.service_token = token
+    spawner.hub_id = _kept(folder / "hub-id", lambda: secrets.token_hex(4))
+    spawner.state_folder = str(folder)
+    if "JUPYTERHUB_CRYPT_KEY" not in os.environ:
+        c.CryptKeeper.keys = [_kept(folder / "crypt-key", lambda: secrets.token_hex(32))]
+
+
+def _private_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}", field="state") from None
+    return folder.resolve()
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """Return what a private file holds; make it at first use."""
+    try:
+        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
+            new.write(make())
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+def _sqlite(folder: Path, name: str) -> str:
+    return f"sqlite:///{folder / name}.sqlite"
+
+
+def _free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"

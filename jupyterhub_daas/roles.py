@@ -1,0 +1,118 @@
+"""The hub's roles and custom scopes: who may ask which service for what, in the least that each needs."""
+
+from collections.abc import Collection
+from typing import Any
+
+from jupyterhub_daas.core.people import Role, group_of
+
+SCOPES = {
+    "custom:daas:people:read": "Read who a person of the facility is.",
+    "custom:daas:proposals:read": "Read the proposals of everybody.",
+    "custom:daas:quotas:read": "Read the quotas and reservations of everybody.",
+    "custom:daas:quotas:override": "Change the quota of a person or a proposal.",
+    "custom:daas:reservations:write": "Hold and release resources for sessions.",
+    "custom:daas:usage:read": "Read the accounting of everybody.",
+    "custom:daas:accounts:read": "Read the standing and roles of everybody.",
+    "custom:daas:accounts:write": "Block people and grant roles.",
+    "custom:daas:sessions:end": "End the sessions of everybody.",
+    "custom:daas:sessions:reconcile": "Compare the hub's sessions with what runs.",
+}
+
+# What a person needs of the hub to start and end her own sessions through the portal.
+OWN_SESSIONS = ("read:users:name!user", "read:servers!user", "start:servers!user", "delete:servers!user")
+
+STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
+    Role.ADMIN: (
+        "custom:daas:people:read",
+        "custom:daas:proposals:read",
+        "custom:daas:quotas:read",
+        "custom:daas:quotas:override",
+        "custom:daas:usage:read",
+        "custom:daas:accounts:read",
+        "custom:daas:accounts:write",
+        "custom:daas:sessions:end",
+        "admin-ui",
+        "list:users",
+        "read:users",
+        "read:hub",
+        "read:servers",
+        "delete:servers",
+    ),
+    Role.SUPPORT: (
+        "custom:daas:people:read",
+        "custom:daas:proposals:read",
+        "custom:daas:quotas:read",
+        "custom:daas:accounts:read",
+    ),
+    Role.STAKEHOLDER: ("custom:daas:usage:read",),
+}
+
+# What each of our own tokens may do, and which services it may speak to.
+SERVICE_SCOPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "quotas": (
+        ("custom:daas:accounts:read", "custom:daas:people:read", "custom:daas:proposals:read"),
+        ("accounts", "proposals"),
+    ),
+    "accounts": (("custom:daas:sessions:end",), ("lifecycle",)),
+    "lifecycle": (
+        (
+            "custom:daas:quotas:read",
+            "custom:daas:reservations:write",
+            "custom:daas:accounts:read",
+            "custom:daas:sessions:reconcile",
+            "read:servers",
+            "delete:servers",
+        ),
+        ("quotas", "accounts"),
+    ),
+}
+HUB_SCOPES = (
+    (
+        "custom:daas:people:read",
+        "custom:daas:proposals:read",
+        "custom:daas:accounts:read",
+        "custom:daas:reservations:write",
+    ),
+    ("proposals", "accounts", "quotas"),
+)
+
+
+def access(services: Collection[str]) -> list[str]:
+    """Return the scopes to reach these services."""
+    return [f"access:services!service={name}" for name in sorted(services)]
+
+
+def portal_scopes(services: Collection[str]) -> list[str]:
+    """Return what the portal's token for a person may carry at most."""
+    return [*access(services), *OWN_SESSIONS, *sorted(set(SCOPES) - {"custom:daas:reservations:write"})]
+
+
+def set_roles(c: Any, known: set[str], started: set[str], hub_service: str) -> None:
+    """Declare the custom scopes, and give people, staff and services what they need."""
+    c.JupyterHub.custom_scopes = {
+        **c.JupyterHub.get("custom_scopes", {}),
+        **{scope: {"description": description} for scope, description in SCOPES.items()},
+    }
+    entries: list[dict[str, Any]] = [
+        {"name": "user", "scopes": ["self", *access(started)]},
+        _service_role(hub_service, *HUB_SCOPES, known=started),
+    ]
+    entries += [
+        _service_role(name, *SERVICE_SCOPES[name], known=started)
+        for name in sorted(started & set(SERVICE_SCOPES))
+    ]
+    entries += [
+        {"name": group_of(role), "scopes": list(scopes), "groups": [group_of(role)]}
+        for role, scopes in STAFF_SCOPES.items()
+    ]
+    c.JupyterHub.load_roles = [*c.JupyterHub.get("load_roles", []), *entries]
+
+
+def _service_role(
+    name: str, scopes: tuple[str, ...], reaches: tuple[str, ...], *, known: set[str]
+) -> dict[str, Any]:
+    return {
+        "name": f"daas-service-{name.removeprefix('daas-')}",
+        "scopes": [*scopes, *access(set(reaches) & known)],
+        "services": [name],
+    }

@@ -1,0 +1,37 @@
+"""Wait for what happens in another process: poll a condition, with a deadline that is an error."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+Found = TypeVar("Found")
+STEP_SECONDS = 0.05
+
+
+async def wait_for(
+    condition: Callable[[], Found | Awaitable[Found]], timeout: float = 30.0, *, what: str = ""
+) -> Found:
+    """Return the condition's first true value; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = condition()
+        value = cast("Found", await result if inspect.isawaitable(result) else result)
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout} s: {what or inspect.getsource(condition).strip()}")
+        await asyncio.sleep(STEP_SECONDS)
+
+
+def wait_until(condition: Callable[[], Found], timeout: float = 30.0, *, what: str = "") -> Found:
+    """Do the same where no event loop runs."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout} s: {what or inspect.getsource(condition).strip()}")
+        time.sleep(STEP_SECONDS)
