@@ -1,19 +1,32 @@
 """Quota arithmetic: which limits hold for whom, and whether a request fits.
 
 Limits of three scopes hold at once: the person's, the proposal's and the facility's. The facility's cap binds
-even those who bypass the others.
+even those who bypass the others. No sum of what is held can pass what the models carry.
 """
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from enum import Enum
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_serializer, field_validator
 
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Identifier, Slug, Username
 from jupyterhub_daas.core.people import Role
-from jupyterhub_daas.core.resources import DIMENSIONS, Limits, Resources, format_amount
+from jupyterhub_daas.core.resources import (
+    DIMENSIONS,
+    MAX_BYTES,
+    MAX_COUNT,
+    Limits,
+    Resources,
+    format_amount,
+    in_thousandths,
+)
 from jupyterhub_daas.errors import QuotaExceededError
+
+CARRIED = Limits(machines=MAX_COUNT, cpus=MAX_COUNT, memory=MAX_BYTES, storage=MAX_BYTES, gpus=MAX_COUNT)
 
 
 class QuotaScope(str, Enum):
@@ -48,6 +61,42 @@ class QuotaPolicy(Model):
     proposals: dict[Identifier, Limits] = Field(default_factory=dict)
     facility: Limits = Limits()
     bypass: Bypass = Bypass()
+
+
+class Entitlement(Model):
+    """What the policy grants a person, before any override; `bypass`: only the facility's cap holds."""
+
+    limits: Limits
+    bypass: bool = False
+
+
+class OverrideRequest(Model):
+    """Limits that staff put in place of the policy's; those not named stay. It ends at `expires_at`."""
+
+    limits: Limits
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    expires_at: Moment | None = None
+
+    @field_validator("limits")
+    @classmethod
+    def _changes_something(cls, limits: Limits) -> Limits:
+        if not limits.model_fields_set:
+            raise ValueError("must name at least one limit; null is unlimited")
+        return limits
+
+    @field_serializer("limits")
+    def _only_what_is_set(self, limits: Limits) -> dict[str, Any]:
+        # null is unlimited; a limit that is not named must not come back as one.
+        return limits.model_dump(exclude_unset=True)
+
+
+class Override(OverrideRequest):
+    """An override as *quotas* keeps it: for whom, recorded by whom and when."""
+
+    scope: QuotaScope
+    key: str
+    recorded_by: str
+    recorded_at: datetime
 
 
 class QuotaCheck(Model):
@@ -103,6 +152,16 @@ def person_limits(
     return limits.merged(policy.people[username]) if username in policy.people else limits
 
 
+def entitlement(
+    policy: QuotaPolicy, username: str, *, roles: Collection[Role], groups: Collection[str]
+) -> Entitlement:
+    """Return what the policy grants a person with these roles and groups."""
+    return Entitlement(
+        limits=person_limits(policy, username, roles=roles, groups=groups),
+        bypass=bypasses(policy, username, roles),
+    )
+
+
 def bypasses(policy: QuotaPolicy, username: str, roles: Collection[Role]) -> bool:
     """Tell whether only the facility's cap holds this person."""
     return username in policy.bypass.people or bool(policy.bypass.roles.intersection(roles))
@@ -114,6 +173,12 @@ def proposal_limits(policy: QuotaPolicy, identifier: str) -> Limits:
     return policy.proposal_default.merged(own) if own is not None else policy.proposal_default
 
 
+def facility_limits(policy: QuotaPolicy) -> Limits:
+    """Return the facility's cap: where the policy sets none, what the models can carry."""
+    own = {name: value for name in DIMENSIONS if (value := policy.facility.of(name)) is not None}
+    return CARRIED.model_copy(update=own)
+
+
 def decide(asked: Resources, checks: Iterable[QuotaCheck]) -> QuotaDecision:
     """Decide whether a request fits all the limits that hold for it."""
     for check in checks:
@@ -121,7 +186,7 @@ def decide(asked: Resources, checks: Iterable[QuotaCheck]) -> QuotaDecision:
             limit, used = check.limits.of(dimension), getattr(check.used, dimension)
             wanted = getattr(asked, dimension)
             # A session that asks for none of a dimension is not refused for others' use of it.
-            if limit is not None and wanted > 0 and used + wanted > limit:
+            if limit is not None and wanted > 0 and in_thousandths(used + wanted) > limit:
                 return QuotaDecision(
                     allowed=False,
                     scope=check.scope,
@@ -137,7 +202,7 @@ def decide(asked: Resources, checks: Iterable[QuotaCheck]) -> QuotaDecision:
 def quota_of(limits: Limits, used: Resources, default_flavour: str | None) -> Quota:
     """Set limits against what is held; what is left is never below zero."""
     left = {
-        name: None if (limit := limits.of(name)) is None else max(0, limit - getattr(used, name))
+        name: None if (limit := limits.of(name)) is None else _left(limit, getattr(used, name))
         for name in DIMENSIONS
     }
     for name in DIMENSIONS:
@@ -151,6 +216,10 @@ def quota_of(limits: Limits, used: Resources, default_flavour: str | None) -> Qu
         available=Limits.model_validate(left),
         default_flavour=default_flavour,
     )
+
+
+def _left(limit: float, used: float) -> float:
+    return max(0, in_thousandths(limit - used))
 
 
 _WHOSE = {

@@ -10,11 +10,13 @@ from typing import Annotated
 from pydantic import Field
 
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Identifier, SessionId, Slug, Username
 from jupyterhub_daas.core.resources import Resources
 
 DEFAULT_HOLD_SECONDS = 600
 MAX_HOLD_SECONDS = 24 * 3600
+MAX_IDLE_SECONDS = 10 * 366 * 24 * 3600
 
 
 class ReservationState(str, Enum):
@@ -40,8 +42,8 @@ class ReservationRequest(Model):
     flavour: Slug
     backend: Slug
     instruments: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
-    expires_at: datetime | None = None
-    idle_seconds: Annotated[int, Field(gt=0)] | None = None
+    expires_at: Moment | None = None
+    idle_seconds: Annotated[int, Field(gt=0, le=MAX_IDLE_SECONDS)] | None = None
     hold_seconds: Annotated[int, Field(gt=0, le=MAX_HOLD_SECONDS)] = DEFAULT_HOLD_SECONDS
 
 

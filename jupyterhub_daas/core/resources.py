@@ -1,13 +1,14 @@
 """Resources are a vector over five dimensions; every value is finite, not negative and bounded.
 
-Memory and storage are bytes. Texts such as ``3G`` count in 1024s, as JupyterHub's own ByteSpecification does.
+Cpus count in thousandths, so that sums are exact. Memory and storage are bytes. Texts such as ``3G`` count
+in 1024s, as JupyterHub's own ByteSpecification does.
 """
 
 import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from jupyterhub_daas.core.model import Model
 
@@ -38,8 +39,18 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
+def in_thousandths(cpus: float) -> float:
+    """Round cpus to what is counted: three times 0.1 are 0.3, not 0.30000000000000004."""
+    return round(cpus, 3)
+
+
 Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0, le=MAX_COUNT, strict=True)]
-Cpus = Annotated[float, BeforeValidator(_refuse_bool), Field(ge=0, le=MAX_COUNT, allow_inf_nan=False)]
+Cpus = Annotated[
+    float,
+    BeforeValidator(_refuse_bool),
+    Field(ge=0, le=MAX_COUNT, allow_inf_nan=False, strict=True),
+    AfterValidator(in_thousandths),
+]
 Bytes = Annotated[int, BeforeValidator(parse_bytes), BeforeValidator(_refuse_bool), Field(ge=0, le=MAX_BYTES)]
 
 
@@ -54,7 +65,11 @@ class Resources(Model):
 
     def __add__(self, other: "Resources") -> "Resources":
         return Resources.model_construct(
-            **{name: getattr(self, name) + getattr(other, name) for name in DIMENSIONS}
+            machines=self.machines + other.machines,
+            cpus=in_thousandths(self.cpus + other.cpus),
+            memory=self.memory + other.memory,
+            storage=self.storage + other.storage,
+            gpus=self.gpus + other.gpus,
         )
 
 
