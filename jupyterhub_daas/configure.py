@@ -44,7 +44,8 @@ def configure(
     `settings` is the file of environments, flavours, profiles and policies; `state` the folder of the
     services' data (default: ``daas`` beside it); `database_url` one database for all services instead of an
     SQLite file each. `service_urls` names services of the facility's own, by ``proposals``, ``quotas``, …:
-    these are asked there and not started here. Raise ConfigurationError, with the place, if anything does not fit.
+    these are asked there and not started here. Raise ConfigurationError, with the place, if anything does
+    not fit.
     """
     path = Path(settings).resolve()
     parsed = read_settings(path)
@@ -116,7 +117,7 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
 
 
 def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
-    c.JupyterHub.authenticator_class = "daas"
+    c.JupyterHub.authenticator_class = "jupyterhub_daas.authenticators.DaasAuthenticator"
     authenticator = c.DaasAuthenticator
     authenticator.service_urls = dict(urls)
     authenticator.service_token = token
@@ -128,7 +129,7 @@ def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
 
 
 def _set_spawner(c: Any, settings: Settings, urls: Mapping[str, str], token: str, folder: Path) -> None:
-    c.JupyterHub.spawner_class = "daas"
+    c.JupyterHub.spawner_class = "jupyterhub_daas.spawners.DaasSpawner"
     spawner = c.DaasSpawner
     spawner.settings = settings
     spawner.service_urls = dict(urls)
@@ -150,7 +151,7 @@ def _private_folder(folder: Path) -> Path:
 def _kept(path: Path, make: Callable[[], str]) -> str:
     """Return what a private file holds; make it at first use."""
     try:
-        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as new:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as new:
             new.write(make())
     except FileExistsError:
         pass

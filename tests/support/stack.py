@@ -1,7 +1,7 @@
-"""A whole portal for the tests: proxy, hub and services as real processes, on free ports, in a private folder.
+"""A whole portal for the tests: proxy, hub and services as real processes, on free ports, in an own folder.
 
-The proxy runs apart from the hub, as in production, so that a hub can be killed and started again while sessions
-go on. Root hands the hub to an unprivileged account, because no session may run as root.
+The proxy runs apart from the hub, as in production, so that a hub can be killed and started again while
+sessions go on. Root hands the hub to an unprivileged account, because no session may run as root.
 """
 
 import json
