@@ -1,0 +1,1 @@
+"""Connectors: one module per kind of source. A foreign word stays inside its module."""
