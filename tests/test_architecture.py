@@ -1,0 +1,26 @@
+"""The architecture is what the folders say: one direction of imports, and nothing happens on import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_imports_go_in_one_direction() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--config", "setup.cfg", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+def test_core_needs_only_the_standard_library_and_pydantic() -> None:
+    script = (
+        "import sys, pkgutil, importlib, jupyterhub_daas.core as core\n"
+        "for module in pkgutil.iter_modules(core.__path__):\n"
+        "    importlib.import_module(f'jupyterhub_daas.core.{module.name}')\n"
+        "foreign = {'jupyterhub', 'tornado', 'traitlets', 'sqlalchemy', 'aiohttp', 'yaml', 'jinja2'}\n"
+        "print(sorted(foreign & {name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
