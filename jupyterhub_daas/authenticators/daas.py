@@ -1,0 +1,274 @@
+"""The authenticator of the portal: OpenID providers and facility accounts on one login page, behind one gate.
+
+Whoever gets in was resolved by the gate to a Person, at the login and again at every refresh. A name, a
+claim or an entry of the hub's database lets nobody in and makes nobody an administrator.
+"""
+
+import asyncio
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from jupyterhub.handlers import BaseHandler
+from traitlets import Dict, Float, Integer, List, Unicode, default
+
+from jupyterhub_daas.authenticators.accounts import THREADS, AccountSource, FileAccounts
+from jupyterhub_daas.authenticators.attempts import AttemptLimit, Attempts
+from jupyterhub_daas.authenticators.entry import Arrival, PasswordGiven, auth_model
+from jupyterhub_daas.authenticators.gate import MONITORING, Gate
+from jupyterhub_daas.authenticators.handlers import SignInRefusedError, handlers_for
+from jupyterhub_daas.authenticators.openid.state import UsedStates
+from jupyterhub_daas.authenticators.refresh import Refresher
+from jupyterhub_daas.authenticators.settings import (
+    DEMANDED,
+    FORBIDDEN,
+    check_services,
+    check_traits,
+    read_providers,
+)
+from jupyterhub_daas.clients.accounts import AccountsClient
+from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.errors import DaasError, UnauthenticatedError
+
+LOOK_SECONDS = 1.0
+
+
+class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships no types
+    """Sign people in by OpenID providers or facility accounts, and let in whom the facility's gate admits."""
+
+    providers = List(
+        Dict(),
+        config=True,
+        help="""OpenID providers, in the order of the login page. Each is a mapping:
+
+        ``key`` (part of the callback path), ``title``, ``issuer`` (exact; everything else is discovered),
+        ``client_id``, one of ``client_secret`` and ``client_secret_file``; optional: ``description``,
+        ``logo``, ``scope`` (default ``openid profile email``), ``client_authentication`` (``post``, the
+        default, ``basic`` or ``none``), ``callback_url`` (default: ``/hub/auth/<key>/oauth_callback`` of the
+        address that the browser used). Default: none. Example::
+
+            c.DaasAuthenticator.providers = [{
+                "key": "umbrella", "title": "UmbrellaID", "issuer": "https://idp.example.org",
+                "client_id": "portal", "client_secret_file": "/etc/daas/umbrella.secret",
+            }]
+
+        .. versionadded:: 0.1
+        """,
+    )
+    accounts_file = Unicode(
+        "",
+        config=True,
+        help="""Path of a YAML file with facility accounts and scrypt hashes; empty (the default) for none.
+
+        Made by ``python -m jupyterhub_daas.authenticators.accounts FILE USERNAME``, read again when it
+        changes. Example: ``/etc/daas/accounts.yaml``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    accounts_title = Unicode(
+        "Facility account",
+        config=True,
+        help="""What the login page calls the accounts of the facility. Example: ``ESRF account``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    service_urls = Dict(
+        Unicode(),
+        config=True,
+        help="""Base URL of each service that the gate asks; ``proposals`` and ``accounts`` are required.
+
+        Example: ``{"proposals": "http://127.0.0.1:8101/services/proposals/", "accounts": …}``. Set by
+        ``configure``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    service_token = Unicode(
+        "",
+        config=True,
+        help="""Token with which the hub asks the services; made at each start and set by ``configure``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    hub_handlers = Unicode(
+        "",
+        config=True,
+        help="""Module with further handlers for the hub: its ``HANDLERS`` is a list of (path, handler class),
+        paths below ``/hub``.
+
+        Set by ``configure``. Default: none. Example: ``jupyterhub_daas.spawners.handlers``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    denied_subjects = List(
+        Unicode(),
+        default_value=list(MONITORING),
+        config=True,
+        help="""Subjects that never may sign in, letter case ignored. Default: eduTEAMS' monitoring accounts.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    outage_grace = Float(
+        28800.0,
+        min=0.0,
+        config=True,
+        help="""Seconds that a login goes on while a service or its provider is away, since the gate last
+        admitted it. A refusal ends it at once all the same. Default: 28800 (8 hours).
+
+        .. versionadded:: 0.1
+        """,
+    )
+    failures_per_account = Integer(
+        10,
+        min=1,
+        config=True,
+        help="""Wrong passwords for one account within `failure_window` before it has to wait. Default: 10.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    failures_per_address = Integer(
+        100,
+        min=1,
+        config=True,
+        help="""Wrong passwords from one address within `failure_window` before it has to wait. Default: 100.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    failure_window = Float(
+        900.0,
+        min=1.0,
+        config=True,
+        help="""Seconds for which a wrong password counts. Default: 900.
+
+        .. versionadded:: 0.1
+        """,
+    )
+
+    @default("enable_auth_state")
+    def _keep_auth_state(self) -> bool:
+        return True
+
+    @default("manage_groups")
+    def _manage_groups(self) -> bool:
+        return True
+
+    @default("auth_refresh_strict")
+    def _refresh_tokens_too(self) -> bool:
+        return True
+
+    @default("refresh_pre_spawn")
+    def _refresh_before_a_start(self) -> bool:
+        return True
+
+    @default("any_allow_config")
+    def _gate_allows(self) -> bool:
+        return True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_traits({name: getattr(self, name) for name in (*DEMANDED, *FORBIDDEN, "auth_refresh_age")})
+        check_services(self.service_urls)
+        self.by_key = read_providers(self.providers)
+        self.source: AccountSource | None = None
+        if self.accounts_file:
+            self.source = FileAccounts(Path(self.accounts_file))
+        self.gate = Gate(
+            ProposalsClient(self.service_urls["proposals"], self.service_token),
+            AccountsClient(self.service_urls["accounts"], self.service_token),
+            denied=self.denied_subjects,
+        )
+        self.used_states = UsedStates()
+        self._room = asyncio.Semaphore(THREADS)
+        self._attempts = Attempts(
+            AttemptLimit(self.failures_per_account, self.failure_window),
+            AttemptLimit(self.failures_per_address, self.failure_window),
+        )
+        self._refresher = Refresher(
+            gate=self.gate, providers=self.by_key, source=self.source, grace=self.outage_grace, log=self.log
+        )
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type[Any]]]:
+        """Return the handlers of the login and those that `configure` adds."""
+        # JupyterHub 6.1.1 reads this attribute where it may not be set yet (a refresh refused on a page).
+        if not hasattr(BaseHandler, "_token_authenticated"):
+            BaseHandler._token_authenticated = False
+        found = handlers_for(self.by_key)
+        if self.hub_handlers:
+            # By name, because the module is the spawners': neither package imports the other.
+            found += import_module(self.hub_handlers).HANDLERS
+        return found
+
+    def normalize_username(self, username: str) -> str:
+        """Leave names as they are: folding letters would merge two people."""
+        return username
+
+    def validate_username(self, username: str) -> bool:
+        """Accept what may be the username of a Person."""
+        return matches(USERNAME, username)
+
+    def check_allowed(self, username: str, authentication: dict[str, Any] | None = None) -> bool:
+        """Allow whom the gate admitted: nothing else makes an auth model of ours."""
+        kept = (authentication or {}).get("auth_state") or {}
+        return bool(kept.get("username") == username)
+
+    def is_admin(self, handler: Any, authentication: dict[str, Any]) -> bool:
+        """Make nobody an administrator here: the role's group carries the scopes."""
+        return False
+
+    async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
+        """Return the auth model of an arrival that the gate admits; SignInRefusedError says why not."""
+        identity = None
+        try:
+            if isinstance(data, Arrival):  # only our callback handler makes one, no form and no JSON body
+                identity = data.sign_in.identity
+                self.gate.check_denied(data.sign_in.claims)
+                admission = await self.gate.resolve(identity)
+                return auth_model(admission, identity, provider=data.provider, tokens=data.sign_in.tokens)
+            username = await self._check_password(PasswordGiven.parse(data), handler.request.remote_ip)
+            assert self.source is not None
+            identity = Identity(issuer=self.source.issuer, subject=username)
+            admission = await self.gate.resolve(identity, facility_account=True)
+            return auth_model(admission, identity, provider="", tokens=None)
+        except DaasError as error:
+            self.log.warning(
+                "Sign-in refused: code=%s cause=%s issuer=%s subject=%s",
+                error.code,
+                error.details.get("cause") or error.details.get("service") or "-",
+                identity.issuer if identity else "-",
+                identity.subject[:80] if identity else "-",
+            )
+            raise SignInRefusedError(error, identity) from error
+
+    async def _check_password(self, given: PasswordGiven, address: str) -> str:
+        if self.source is None:
+            raise UnauthenticatedError("There are no accounts with a password here.", cause="no_source")
+        account = given.username.casefold()
+        async with self._room:
+            # Checked with the place in the queue held: many guesses at once don't slip past the limit.
+            self._attempts.check(account, address)
+            username = await self.source.check(given.username, given.password)
+            if username is None:
+                self._attempts.fail(account, address)
+                raise UnauthenticatedError("Wrong username or password. Please try again.", cause="password")
+            self._attempts.succeed(account)
+        return username
+
+    async def look_at_providers(self) -> None:
+        """Find out which providers are there; one that is slow to answer counts as there."""
+        if self.by_key:
+            looking = [asyncio.ensure_future(provider.look()) for provider in self.by_key.values()]
+            await asyncio.wait(looking, timeout=LOOK_SECONDS)
+
+    async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> bool | dict[str, Any]:
+        """Walk the gate again; False ends the login, True keeps it as it is."""
+        return await self._refresher.refresh(user, handler)

@@ -1,0 +1,295 @@
+"""The pages of the login: the form, the way to a provider and back, and the way out.
+
+An answer of a provider is accepted once, in the browser that began the sign-in, through the path of the
+provider that was asked. Where a sign-in leads afterwards is always a place of this portal.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.login import LoginHandler, LogoutHandler
+from jupyterhub.utils import get_browser_protocol, url_path_join
+from tornado import web
+from tornado.httputil import url_concat
+
+from jupyterhub_daas.authenticators import pages
+from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
+from jupyterhub_daas.authenticators.openid import OpenIDProvider
+from jupyterhub_daas.authenticators.openid.state import (
+    COOKIE_PREFIX,
+    LIFETIME,
+    SignInState,
+    cookie_name,
+    from_cookie,
+    new_state,
+)
+from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.errors import DaasError, TooManyAttemptsError, UnauthenticatedError, UpstreamError
+
+LONGEST_ARGUMENT = 4096
+MOST_SIGN_INS = 5
+_DAY = 86400
+_TEMPLATE = "sign_in_refused.html"
+_PROVIDER_SAYS = {
+    "access_denied": "{title} did not sign you in: the password was wrong, or the sign-in was cancelled.",
+    "login_required": "{title} wants you to sign in again.",
+    "temporarily_unavailable": "{title} is busy. Please try again in a few minutes.",
+    "server_error": "{title} reports a fault of its own. Please try again in a few minutes.",
+}
+_NOT_OURS = (
+    "This sign-in was begun in another browser, is older than ten minutes, or was used already. "
+    "Please begin again."
+)
+
+
+class SignInRefusedError(web.HTTPError):
+    """Carry a refusal to the page that shows it; to other callers it is an HTTP error without details."""
+
+    def __init__(self, error: DaasError, identity: Identity | None) -> None:
+        self.page = pages.page_for(error, identity)
+        self.error = error
+        super().__init__(self.page.status)
+
+
+class _Refusing:
+    """Show the refusal page."""
+
+    async def show_refusal(self: Any, page: pages.RefusalPage, retry_url: str) -> None:
+        """Finish with a refusal page whose button leads to `retry_url`."""
+        self.set_status(page.status)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(await self.render_template(_TEMPLATE, page=page, retry_url=retry_url))
+
+
+class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
+    """The login page with its providers and the form for facility accounts."""
+
+    async def get(self) -> None:
+        """Show the page; each provider is asked for a moment whether it is there."""
+        if not self.current_user:
+            await self.authenticator.look_at_providers()
+        await super().get()
+
+    async def post(self) -> None:
+        """Sign in with a facility account."""
+        data = {
+            "username": self.get_body_argument("username", "", strip=True),
+            "password": self.get_body_argument("password", "", strip=False),
+        }
+        try:
+            user = await self.login_user(data)
+        except SignInRefusedError as refusal:
+            await self._refuse(refusal, data["username"])
+            return
+        if user is None:  # a name that only the hub's own rules refuse
+            self.set_status(403)
+            self.finish(await self._render(login_error="This account cannot be used here."))
+            return
+        self._jupyterhub_user = user
+        self.redirect(self.get_next_url(user))
+
+    async def _refuse(self, refusal: SignInRefusedError, username: str) -> None:
+        error = refusal.error
+        if not isinstance(error, UnauthenticatedError | TooManyAttemptsError):
+            await self.show_refusal(refusal.page, self.settings["login_url"])
+            return
+        if isinstance(error, TooManyAttemptsError):
+            self.set_header("Retry-After", str(error.details["retry_after"]))
+        self.set_status(refusal.page.status)
+        await self.authenticator.look_at_providers()
+        self.finish(await self._render(login_error=error.message, username=username[:64]))
+
+    def _render(self, login_error: str | None = None, username: str | None = None, **kwargs: Any) -> Any:
+        next_url = self.get_argument("next", "")
+        query = {"next": next_url} if next_url else {}
+        buttons = [
+            {
+                "title": provider.settings.title,
+                "description": provider.settings.description,
+                "logo": provider.settings.logo,
+                "away": provider.away,
+                "url": url_concat(sign_in_path(self.hub.base_url, key), query),
+            }
+            for key, provider in self.authenticator.by_key.items()
+        ]
+        accounts = self.authenticator.accounts_title if self.authenticator.source else None
+        return super()._render(login_error, username, providers=buttons, accounts_title=accounts, **kwargs)
+
+
+class _ProviderHandler(_Refusing, BaseHandler):  # type: ignore[misc]
+    """What the way to a provider and the way back share."""
+
+    provider: ClassVar[OpenIDProvider]
+    key: ClassVar[str]
+
+    @property
+    def cookie_path(self) -> str:
+        """Return the path that only this provider's two handlers lie below."""
+        return str(url_path_join(self.hub.base_url, "auth", self.key, "/"))
+
+    @property
+    def redirect_uri(self) -> str:
+        """Return where the provider sends the browser back to."""
+        configured = self.provider.settings.callback_url
+        return configured or public_origin(self) + callback_path(self.hub.base_url, self.key)
+
+    async def refuse(self, error: DaasError, identity: Identity | None = None) -> None:
+        """Show why nobody was signed in."""
+        await self.show_refusal(pages.page_for(error, identity), self.settings["login_url"])
+
+    def clear_sign_in(self, name: str) -> None:
+        """Forget one sign-in of this browser."""
+        self.clear_cookie(name, path=self.cookie_path)
+
+
+class ToProviderHandler(_ProviderHandler):
+    """Send the browser to a provider."""
+
+    async def get(self) -> None:
+        """Begin a sign-in."""
+        wanted = self._validate_next_url(self.get_argument("next", "")[:LONGEST_ARGUMENT])
+        state = new_state(wanted)
+        try:
+            url = await self.provider.authorization_url(state, self.redirect_uri)
+        except UpstreamError as error:
+            self.log.warning("Sign-in not begun: code=%s provider=%s", error.code, self.key)
+            await self.refuse(error)
+            return
+        self._keep(state)
+        self.set_header("Cache-Control", "no-store")
+        self.redirect(url)
+
+    def _keep(self, state: SignInState) -> None:
+        begun = [name for name in self.request.cookies if name.startswith(COOKIE_PREFIX)]
+        for name in begun[: max(0, len(begun) - MOST_SIGN_INS + 1)]:
+            self.clear_sign_in(name)
+        self._set_cookie(
+            state.cookie_name,
+            state.to_cookie(),
+            expires_days=LIFETIME / _DAY,
+            path=self.cookie_path,
+            samesite="Lax",
+        )
+
+
+class FromProviderHandler(_ProviderHandler):
+    """Take a provider's answer."""
+
+    async def get(self) -> None:
+        """Finish a sign-in."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Referrer-Policy", "no-referrer")
+        try:
+            state = self._take_state()
+            await self.provider.check_answers_issuer(self._argument("iss"))
+            code = self._code()
+            sign_in = await self.provider.sign_in(code, state, self.redirect_uri)
+            user = await self.login_user(Arrival(self.key, sign_in))
+        except SignInRefusedError as refusal:
+            await self.show_refusal(refusal.page, self.settings["login_url"])
+            return
+        except DaasError as error:
+            cause = error.details.get("cause", "-")
+            self.log.warning("Sign-in refused: code=%s cause=%s provider=%s", error.code, cause, self.key)
+            await self.refuse(error)
+            return
+        if user is None:
+            await self.refuse(UnauthenticatedError("This account cannot be used here."))
+            return
+        # Checked again: the cookie is signed, but a rule of this portal may have changed since.
+        self.redirect(self._validate_next_url(state.next_url) or self.get_next_url(user))
+
+    def append_query_parameters(self, url: str, exclude: Any = None) -> str:
+        """Keep the provider's answer, code and all, out of the next address."""
+        return url
+
+    def _argument(self, name: str) -> str | None:
+        values = self.get_query_arguments(name)
+        if len(values) > 1 or any(len(value) > LONGEST_ARGUMENT for value in values):
+            raise UnauthenticatedError(_NOT_OURS, cause="malformed_answer")
+        return values[0] if values else None
+
+    def _take_state(self) -> SignInState:
+        state_id = self._argument("state") or ""
+        name = cookie_name(state_id)
+        held = self.get_secure_cookie(name, max_age_days=LIFETIME / _DAY)
+        self.clear_sign_in(name)
+        state = from_cookie(held.decode("utf-8", "replace"), state_id) if held else None
+        if state is None or not self.authenticator.used_states.use(state_id):
+            raise UnauthenticatedError(_NOT_OURS, cause="state")
+        return state
+
+    def _code(self) -> str:
+        error = self._argument("error")
+        title = self.provider.settings.title
+        if error is not None:
+            said = _PROVIDER_SAYS.get(error, "{title} did not sign you in. Please try again.")
+            raise UnauthenticatedError(said.format(title=title), cause=f"provider_{_slug(error)}")
+        code = self._argument("code")
+        if not code:
+            raise UnauthenticatedError(
+                f"{title} sent an incomplete answer. Please try again.", cause="no_code"
+            )
+        return code
+
+
+class DaasLogoutHandler(LogoutHandler):  # type: ignore[misc]
+    """Sign out here and at the provider."""
+
+    _leave_by: str | None = None
+
+    async def default_handle_logout(self) -> None:
+        """Note what is needed for the provider's logout before the hub forgets who this is."""
+        user = self.current_user
+        kept = KeptLogin.parse(await user.get_auth_state()) if user else None
+        provider = self.authenticator.by_key.get(kept.provider) if kept else None
+        if kept is not None and provider is not None:
+            return_to = public_origin(self) + self.settings["login_url"]
+            try:
+                self._leave_by = await provider.end_session_url(kept.tokens.id_token, return_to)
+            except UpstreamError:
+                self.log.warning("Provider away at a logout: provider=%s", kept.provider)
+            # Its tokens end with the provider's session; running sessions go on by the gate alone.
+            await user.save_auth_state(kept.model_copy(update={"signed_out": True}).dump())
+        await super().default_handle_logout()
+
+    async def render_logout_page(self) -> None:
+        """Go on to the provider, which comes back to the login page."""
+        if self._leave_by is None:
+            await super().render_logout_page()
+        else:
+            self.redirect(self._leave_by)
+
+
+def sign_in_path(base_url: str, key: str) -> str:
+    """Return where a sign-in at a provider begins."""
+    return str(url_path_join(base_url, "auth", key, "oauth_login"))
+
+
+def callback_path(base_url: str, key: str) -> str:
+    """Return where a provider's answers come in."""
+    return str(url_path_join(base_url, "auth", key, "oauth_callback"))
+
+
+def public_origin(handler: Any) -> str:
+    """Return scheme and host of the portal as browsers see it."""
+    public_url = handler.settings.get("public_url")
+    if public_url:
+        return f"{public_url.scheme}://{public_url.netloc}"
+    return f"{get_browser_protocol(handler.request)}://{handler.request.host}"
+
+
+def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, type[Any]]]:
+    """Return the handlers of the login page, the logout and each provider."""
+    found: list[tuple[str, type[Any]]] = [("/login", DaasLoginHandler), ("/logout", DaasLogoutHandler)]
+    for key, provider in providers.items():
+        own = {"provider": provider, "key": key}
+        found.append((sign_in_path("/", key), type("ToProviderHandler", (ToProviderHandler,), own)))
+        found.append((callback_path("/", key), type("FromProviderHandler", (FromProviderHandler,), own)))
+    return found
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "", text[:40])

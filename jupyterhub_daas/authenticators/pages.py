@@ -1,0 +1,71 @@
+"""What a person reads when she is not let in: what happened, and what she can do now.
+
+Each sentence is ours: of what a provider or a service sent, only the person's own identity is shown.
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.errors import (
+    AccountBlockedError,
+    AccountUnknownError,
+    DaasError,
+    NoEntryError,
+    TooManyAttemptsError,
+    UnauthenticatedError,
+    UpstreamError,
+)
+
+
+class RefusalPage(NamedTuple):
+    """The content of `sign_in_refused.html`."""
+
+    status: int
+    heading: str
+    text: str
+    advice: tuple[str, ...] = ()
+    identity: Identity | None = None
+    code: str = ""
+    try_again: bool = True
+
+
+_SIGNED_IN = "You are signed in, but…"
+_OTHER_ACCOUNT = "If you have another account here, sign in with that one."
+
+
+def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
+    """Return the page for a refusal or an outage."""
+    if isinstance(error, AccountUnknownError):
+        return _unknown(error, identity)
+    advice: tuple[str, ...]
+    if isinstance(error, AccountBlockedError):
+        advice = ("Please contact the user office; they can tell you more and lift the block.",)
+        return RefusalPage(403, _SIGNED_IN, error.message, advice, identity, error.code, try_again=False)
+    if isinstance(error, NoEntryError):
+        advice = (
+            "Are you part of a proposal? Ask its principal investigator to add you to the participants at "
+            "the user office. You can enter as soon as you are on the list.",
+            "Is your proposal new? It appears here once it has been accepted.",
+            _OTHER_ACCOUNT,
+        )
+        text = "You are on no proposal of this facility and have no role here: there is nothing to open."
+        return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
+    if isinstance(error, UpstreamError):
+        advice = ("Please try again in a few minutes. Sessions that run go on meanwhile.",)
+        return RefusalPage(
+            503, "Signing in is not possible right now", error.message, advice, None, error.code
+        )
+    if isinstance(error, TooManyAttemptsError):
+        return RefusalPage(429, "Too many attempts", error.message, (), None, error.code)
+    status = HTTPStatus.FORBIDDEN if isinstance(error, UnauthenticatedError) else HTTPStatus.BAD_REQUEST
+    return RefusalPage(status, "You are not signed in", error.message, (), None, error.code)
+
+
+def _unknown(error: DaasError, identity: Identity | None) -> RefusalPage:
+    text = "The facility does not know yet which person belongs to the account that you signed in with."
+    advice = (
+        "Ask the user office to link it to your facility account; give them the identity shown below.",
+        _OTHER_ACCOUNT,
+    )
+    return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
