@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Slug, Username
 
 GROUP_PREFIX = "daas-"
@@ -50,7 +51,7 @@ class RoleGrant(Model):
 
     role: Role
     instruments: tuple[Slug, ...] = ()
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
     def holds(self, now: datetime) -> bool:
         """Tell whether the grant is still in force."""

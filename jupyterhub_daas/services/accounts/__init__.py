@@ -1,0 +1,1 @@
+"""Accounts: conditions of use and who accepted them, favourites, preferences, blocks and roles."""

@@ -1,0 +1,94 @@
+"""What comes in and goes out of the account API, beside the models of core."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated
+
+from pydantic import Field, RootModel, StringConstraints
+
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
+from jupyterhub_daas.core.names import Identifier, Slug
+from jupyterhub_daas.core.people import RoleGrant
+
+# Printable, without control characters: it is shown to people, and PostgreSQL takes no NUL.
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+MAX_PREFERENCES = 50
+MAX_FAVOURITES = 500
+
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=PRINTABLE)
+]
+PreferenceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
+PreferenceValue = Annotated[str, StringConstraints(max_length=200, pattern=PRINTABLE)]
+
+
+class AcceptanceRequest(Model):
+    """The version of the conditions that the person read and accepts."""
+
+    version: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class Acceptance(Model):
+    """A version of the conditions, and when the person accepted it."""
+
+    version: str
+    accepted_at: datetime
+
+
+class Acceptances(Model):
+    """All versions that a person accepted, the latest first."""
+
+    items: tuple[Acceptance, ...]
+
+
+class Identifiers(Model):
+    """Identifiers of proposals."""
+
+    items: tuple[Identifier, ...]
+
+
+class Usernames(Model):
+    """Usernames."""
+
+    items: tuple[str, ...]
+
+
+class Preferences(RootModel[Annotated[dict[PreferenceName, PreferenceValue], Field(max_length=50)]]):
+    """A person's preferences: at most 50 short texts by name."""
+
+
+class BlockRequest(Model):
+    """Why the person is kept out: she reads it."""
+
+    reason: Reason
+
+
+class RoleRequest(Model):
+    """A role to give; without `expires_at` it holds until it is taken back."""
+
+    instruments: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
+    expires_at: Moment | None = None
+    reason: Reason
+
+
+class RoleSource(str, Enum):
+    """Where a role was given: in the settings file, or by staff through this API."""
+
+    SETTINGS = "settings"
+    STAFF = "staff"
+
+
+class HeldRole(RoleGrant):
+    """A role of a person, with where it comes from."""
+
+    source: RoleSource
+    reason: str | None = None
+    granted_by: str | None = None
+    granted_at: datetime | None = None
+
+
+class HeldRoles(Model):
+    """The roles of a person."""
+
+    items: tuple[HeldRole, ...]
