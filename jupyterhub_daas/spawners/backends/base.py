@@ -1,0 +1,77 @@
+"""The waist between the front spawner and the places where sessions run.
+
+A backend gets a Launch and nothing else: never a person's own text. Everything that it makes outside the hub
+carries the hub's id and the session's id, so that after any crash both sides can be compared.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from jupyterhub.spawner import Spawner
+from pydantic import BaseModel, ValidationError
+
+from jupyterhub_daas.core.catalogue import Environment, Profile
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.resources import Resources
+from jupyterhub_daas.errors import ConfigurationError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+class Backend(ABC):
+    """One place where sessions run; made once per hub process.
+
+    `given` are the constructor arguments that the hub made for the front spawner; a child gets them too.
+    """
+
+    key: ClassVar[str] = "backend"
+
+    def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
+        """Check the facility's options for this backend; raise ConfigurationError where they are wrong."""
+        self.hub_id = hub_id
+        self.shared_account = shared_account
+
+    @abstractmethod
+    def build_child(self, launch: Launch, given: Mapping[str, Any]) -> Spawner:
+        """Build the spawner that will start this session; no I/O that can block."""
+
+    @abstractmethod
+    def restore_child(self, session_id: str, given: Mapping[str, Any]) -> Spawner:
+        """Build the spawner of a session that was started before; its state is loaded afterwards."""
+
+    @abstractmethod
+    async def things(self) -> frozenset[str]:
+        """Return the session ids of all that the backend has of this hub; raise when it cannot tell."""
+
+    @abstractmethod
+    async def remove(self, session_id: str) -> None:
+        """End all that carries this session's id, and return when nothing of it is left."""
+
+    async def resources(self) -> Resources | None:
+        """Return what is free now; ``None`` where the backend does not count."""
+        return None
+
+    def child_classes(self) -> tuple[type[Spawner], ...]:
+        """Return the classes whose configuration is checked when the hub starts."""
+        return ()
+
+    def check_profile(self, profile: Profile, environment: Environment) -> None:
+        """Check a profile when the hub starts; a backend without options of its own refuses any."""
+        if profile.options:
+            raise ConfigurationError(
+                f"profiles.{profile.key}.options: backend '{self.key}' knows no options of a profile.",
+                field=f"profiles.{profile.key}.options",
+            )
+
+
+def parse_options(model: type[Options], options: Mapping[str, Any], place: str) -> Options:
+    """Validate a mapping of options; the error names each wrong place below `place`."""
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        wrong = [
+            f"{place}.{'.'.join(str(part) for part in each['loc'])}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigurationError("; ".join(wrong), field=place) from None

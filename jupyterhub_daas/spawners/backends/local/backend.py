@@ -1,0 +1,157 @@
+"""The local backend: sessions as processes of the hub's machine.
+
+In production the hub runs as root and each session as the person's own account. In a demo the hub is an
+ordinary person and all sessions share her account, each with a home of its own: nothing then separates them.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from jupyterhub.utils import random_port
+from pydantic import Field
+
+from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Profile
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.people import Person
+from jupyterhub_daas.errors import BackendError, ConfigurationError
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.backends.local import processes
+from jupyterhub_daas.spawners.backends.local.accounts import Account, find_account, shared_account
+from jupyterhub_daas.spawners.backends.local.session import LocalSession
+
+DESKTOP_SCRIPT = Path(__file__).with_name("desktop.sh")
+KILL_SECONDS = 10.0
+
+Words = Annotated[tuple[str, ...], Field(min_length=1)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class LocalOptions(Model):
+    """The facility's options for this backend.
+
+    `command` starts the single-user server and `python` runs the supervisor: both must be readable for the
+    people. `homes` is where a demo keeps the homes; `path` is the PATH of sessions; `variables` are added.
+    """
+
+    homes: str | None = None
+    command: Words = (sys.executable, "-m", "jupyterhub.singleuser")
+    python: str = sys.executable
+    path: str = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+    variables: dict[str, str] = Field(default_factory=dict)
+    grace_seconds: Seconds = 5.0
+    start_seconds: Seconds = 60.0
+
+
+class LocalProfileOptions(Model):
+    """A profile's options: another command, the page that a session opens with, more variables, more time."""
+
+    command: Words | None = None
+    default_url: Annotated[str, Field(pattern="^/")] | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+    start_seconds: Seconds | None = None
+
+
+class LocalBackend(Backend):
+    """Run sessions on this machine."""
+
+    key = "local"
+
+    def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
+        super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
+        self.options = parse_options(LocalOptions, options, "DaasSpawner.backends.local")
+        root = os.geteuid() == 0
+        if shared_account and root:
+            raise ConfigurationError(
+                "A hub that runs as root cannot share its account with sessions: run the hub as an ordinary "
+                "account, or leave DaasSpawner.shared_account off so that sessions run as the people's own.",
+                field="DaasSpawner.shared_account",
+            )
+        if not shared_account and not root:
+            raise ConfigurationError(
+                "Only a hub that runs as root can start sessions under the people's own accounts. For a demo "
+                "set DaasSpawner.shared_account.",
+                field="DaasSpawner.shared_account",
+            )
+        if shared_account and self.options.homes is None:
+            raise ConfigurationError(
+                "DaasSpawner.backends.local.homes: a shared account needs a folder for the people's homes.",
+                field="DaasSpawner.backends.local.homes",
+            )
+
+    def child_classes(self) -> tuple[type[LocalSession], ...]:
+        """Return the class of this backend's children."""
+        return (LocalSession,)
+
+    def check_profile(self, profile: Profile, environment: Environment) -> None:
+        """Refuse a profile whose kind or options this backend does not know."""
+        place = f"profiles.{profile.key}"
+        options = parse_options(LocalProfileOptions, profile.options, f"{place}.options")
+        kinds = (EnvironmentKind.JUPYTER, EnvironmentKind.DESKTOP)
+        if environment.kind not in kinds and options.command is None:
+            raise ConfigurationError(
+                f"{place}.options.command: backend 'local' needs the command of a {environment.kind.value} "
+                "environment.",
+                field=f"{place}.options.command",
+            )
+        if environment.kind is EnvironmentKind.DESKTOP and not os.access(DESKTOP_SCRIPT, os.X_OK):
+            raise ConfigurationError(f"{DESKTOP_SCRIPT} must be executable.", field=place)
+
+    def build_child(self, launch: Launch, given: Mapping[str, Any]) -> LocalSession:
+        """Build the spawner of a new session."""
+        if given.get("internal_ssl"):
+            raise ConfigurationError(
+                "The local backend gives sessions no certificates: switch JupyterHub.internal_ssl off.",
+                field="JupyterHub.internal_ssl",
+            )
+        own = parse_options(LocalProfileOptions, launch.options, f"profiles.{launch.profile}.options")
+        child = self.restore_child(launch.session_id, given)
+        child.launch = launch
+        child.cmd = list(own.command or self.options.command)
+        child.default_url = own.default_url or _default_url(launch)
+        child.variables = {**self.options.variables, **_variables(launch), **own.variables}
+        child.start_timeout = round(own.start_seconds or self.options.start_seconds)
+        child.mem_limit = launch.flavour.memory or None
+        child.cpu_limit = launch.flavour.cpus or None
+        # Chosen before the start, so that it is recorded before there is anything to lose.
+        child.port = random_port()
+        return child
+
+    def restore_child(self, session_id: str, given: Mapping[str, Any]) -> LocalSession:
+        """Build the spawner of a session that runs already."""
+        return LocalSession(backend=self, session_id=session_id, **given)
+
+    async def find_account(self, person: Person) -> Account:
+        """Return the Unix account of a session of this person."""
+        if not self.shared_account:
+            return await asyncio.to_thread(find_account, person)
+        return await asyncio.to_thread(shared_account, person, Path(str(self.options.homes)))
+
+    async def things(self) -> frozenset[str]:
+        """Return the session ids of all processes of this hub's sessions."""
+        return await asyncio.to_thread(processes.find_sessions, self.hub_id)
+
+    async def remove(self, session_id: str) -> None:
+        """Kill all processes of a session."""
+        left = await asyncio.to_thread(processes.end_family, self.hub_id, session_id, seconds=KILL_SECONDS)
+        if left:
+            raise BackendError(
+                "Some processes of the session could not be ended. Please tell the support team.",
+                processes=sorted(left.members),
+            )
+
+
+def _default_url(launch: Launch) -> str:
+    if launch.environment.kind is EnvironmentKind.DESKTOP:
+        return "/desktop/"
+    return f"/lab/tree/proposals/{launch.proposal}"
+
+
+def _variables(launch: Launch) -> dict[str, str]:
+    if launch.environment.kind is EnvironmentKind.DESKTOP:
+        return {"JUPYTER_REMOTE_DESKTOP_PROXY_XSTARTUP": str(DESKTOP_SCRIPT)}
+    return {}
