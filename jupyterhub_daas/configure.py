@@ -25,6 +25,7 @@ from jupyterhub_daas.services.environment import (
     URLS_VARIABLE,
     read_settings,
 )
+from jupyterhub_daas.services.portal.look import Look
 
 SERVICES = ("proposals", "quotas", "accounts", "lifecycle", "portal")
 HUB_SERVICE = "daas-hub"
@@ -105,14 +106,15 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
     hub.default_url = arrival
     hub.allow_named_servers = True
     hub.redirect_to_server = False
+    # A refusal is known within a second or two and shown at once; what takes longer is shown as progress.
+    hub.tornado_settings = {**hub.get("tornado_settings", {}), "slow_spawn_timeout": 3}
     # A start that does not fit is refused by quotas; nobody is to meet the hub's own 429.
     hub.concurrent_spawn_limit = 0
     hub.init_spawners_timeout = 120
     hub.template_paths = [*hub.get("template_paths", []), str(files("jupyterhub_daas") / "templates")]
     hub.template_vars = {
         **hub.get("template_vars", {}),
-        "facility": settings.facility.model_dump(mode="json"),
-        "portal_url": portal,
+        "daas": Look.for_hub(settings, base),
     }
 
 
@@ -121,7 +123,7 @@ def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
     authenticator = c.DaasAuthenticator
     authenticator.service_urls = dict(urls)
     authenticator.service_token = token
-    authenticator.hub_handlers = "jupyterhub_daas.spawners.handlers"
+    authenticator.hub_handlers = "jupyterhub_daas.hub_handlers"
     authenticator.enable_auth_state = True
     authenticator.manage_groups = True
     authenticator.auth_refresh_strict = True

@@ -1,0 +1,177 @@
+"""A person's proposals: the list with its search, and the page of each."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, Field
+
+from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.access import Standing
+from jupyterhub_daas.core.names import Identifier
+from jupyterhub_daas.core.proposals import Page, Proposal
+from jupyterhub_daas.services.handlers import ApiHandler
+from jupyterhub_daas.services.portal.offers import environments_for
+from jupyterhub_daas.services.portal.pages import Clients, PageHandler
+
+PAGE = 20
+DATASETS = 20
+MAX_FAVOURITES = 100
+COLUMNS = ("identifier", "title", "abstract", "instrument", "state")
+PageNumber = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class _Filter(BaseModel):
+    """What the list is asked for."""
+
+    search: Annotated[str, Field(max_length=200)] = ""
+    sort: Annotated[str, Field(pattern=rf"^-?({'|'.join(COLUMNS)})$")] = "-identifier"
+    favourites: bool = False
+    page: PageNumber = 1
+
+    def address(self, **changes: Any) -> str:
+        """Return the query of the same list with something changed."""
+        values = {**self.model_dump(exclude_defaults=True), **changes}
+        # A change that goes back to the default leaves the address.
+        kept = {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
+        return "?" + urlencode({name: str(value).lower() if value is True else value for name, value in kept.items()})
+
+    def sorted_by(self, column: str) -> str:
+        """Return the query with another order: the same column again turns it round."""
+        return self.address(sort=f"-{column}" if self.sort == column else column, page=1)
+
+    def direction(self, column: str) -> str:
+        """Return the order of a column as aria-sort says it."""
+        return {column: "ascending", f"-{column}": "descending"}.get(self.sort, "")
+
+
+class ProposalsHandler(PageHandler):
+    """List the person's proposals."""
+
+    async def get(self) -> None:
+        """Show one page of the list."""
+        asked = self.fields(_Filter)
+        accounts = self.clients.accounts
+        standing, favourites, proposals = await self._ask(asked)
+        if self.asks_for_conditions(standing, self.request.uri or ""):
+            return
+        _ = accounts
+        roles = standing.roles_now(self.now)
+        catalogue = self.facility_settings.catalogue
+        self.page(
+            "proposals.html",
+            current="proposals",
+            asked=asked,
+            columns=COLUMNS,
+            proposals=proposals.items,
+            total=proposals.total,
+            first=(asked.page - 1) * PAGE,
+            pages=max(1, -(-proposals.total // PAGE)),
+            favourites=frozenset(favourites),
+            blocked=standing.blocked,
+            offered={each.identifier: environments_for(catalogue, each, roles) for each in proposals.items},
+        )
+
+    async def _ask(self, asked: _Filter) -> tuple[Standing, tuple[str, ...], Page[Proposal]]:
+        accounts = self.clients.accounts
+        standing = accounts.standing(self.me, token=self.token)
+        favourites = accounts.favourites(self.me, token=self.token)
+        if not asked.favourites:
+            return await asyncio.gather(standing, favourites, self._proposals(asked, None))
+        person, identifiers = await asyncio.gather(standing, favourites)
+        if not identifiers:
+            return person, identifiers, Page[Proposal](items=(), total=0)
+        return person, identifiers, await self._proposals(asked, ",".join(identifiers[:MAX_FAVOURITES]))
+
+    async def _proposals(self, asked: _Filter, identifiers: str | None) -> Page[Proposal]:
+        return await self.clients.proposals.proposals_of(
+            self.me,
+            search=asked.search,
+            identifiers=identifiers,
+            sort=asked.sort,
+            offset=(asked.page - 1) * PAGE,
+            limit=PAGE,
+            token=self.token,
+        )
+
+
+class _Part(BaseModel):
+    """Which part of the datasets is asked for."""
+
+    search: Annotated[str, Field(max_length=200)] = ""
+    page: PageNumber = 1
+
+
+class ProposalHandler(PageHandler):
+    """Show one proposal."""
+
+    async def get(self, identifier: str) -> None:
+        """Show its members, experiments, datasets and quota, and how to start."""
+        asked = self.fields(_Part)
+        client: ProposalsClient = self.clients.proposals
+        token = self.token
+        proposal, members, datasets, quota, favourites, standing = await asyncio.gather(
+            client.proposal(identifier, token=token),
+            client.members(identifier, token=token),
+            client.datasets(
+                identifier, search=asked.search, offset=(asked.page - 1) * DATASETS, limit=DATASETS, token=token
+            ),
+            self.clients.quotas.quota_of_proposal(identifier, token=token),
+            self.clients.accounts.favourites(self.me, token=token),
+            self.clients.accounts.standing(self.me, token=token),
+        )
+        if self.asks_for_conditions(standing, self.request.uri or ""):
+            return
+        roles = standing.roles_now(self.now)
+        self.page(
+            "proposal.html",
+            current="proposals",
+            proposal=proposal,
+            members=members.items,
+            datasets=datasets,
+            asked=asked,
+            first=(asked.page - 1) * DATASETS,
+            pages=max(1, -(-datasets.total // DATASETS)),
+            quota=quota,
+            favourite=identifier in favourites,
+            blocked=standing.blocked,
+            offered=environments_for(self.facility_settings.catalogue, proposal, roles),
+        )
+
+
+class _Star(BaseModel):
+    identifier: Identifier
+    wanted: Literal["yes", "no"]
+    next: Annotated[str, Field(max_length=2000)] = ""
+
+
+class FavouriteFormHandler(PageHandler):
+    """Make a proposal a favourite or not, for a browser without script."""
+
+    async def post(self) -> None:
+        """Change it and go back."""
+        star = self.fields(_Star)
+        await self.clients.accounts.set_favourite(
+            self.me, star.identifier, favourite=star.wanted == "yes", token=self.token
+        )
+        self.see_other(self.own_address(star.next))
+
+
+class FavouriteHandler(ApiHandler):
+    """Make a proposal a favourite or not, for the page's script."""
+
+    async def put(self, identifier: str) -> None:
+        """Make it a favourite."""
+        await self._set(identifier, favourite=True)
+
+    async def delete(self, identifier: str) -> None:
+        """Make it none."""
+        await self._set(identifier, favourite=False)
+
+    async def _set(self, identifier: str, *, favourite: bool) -> None:
+        self.require_person(self.caller.name)
+        clients: Clients = self.settings["clients"]
+        await clients.accounts.set_favourite(
+            self.caller.name, identifier, favourite=favourite, token=str(self.hub_auth.get_token(self))
+        )
+        self.answer(None, 204)
