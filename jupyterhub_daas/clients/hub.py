@@ -32,6 +32,17 @@ class HubClient(ServiceClient):
         path = f"users/{segment(person)}/servers/{segment(session)}"
         await self.call("DELETE", path, body={"remove": remove}, token=token)
 
+    async def session(self, person: str, session: str, *, token: str | None = None) -> dict[str, Any] | None:
+        """Return the hub's model of one session, or None if it has none of this name."""
+        try:
+            return dict(
+                await self.call("GET", f"users/{segment(person)}/servers/{segment(session)}", token=token)
+            )
+        except HubRefusalError as error:
+            if error.details.get("status") == 404:
+                return None
+            raise
+
     async def user(self, person: str, *, token: str | None = None) -> dict[str, Any]:
         """Return the hub's model of a person with all of her sessions."""
         content = await self.call(

@@ -4,7 +4,7 @@ Unknown is not ended; what is under way is left alone. The hub removes the backe
 it owns; here it is decided which reservations no longer stand for a session, and which sessions must end.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated
@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import SessionId
 from jupyterhub_daas.core.reservations import Reservation, ReservationState
 
@@ -31,8 +32,8 @@ class LiveSession(Model):
     name: str
     session_id: SessionId
     state: SessionState
-    started: datetime | None = None
-    last_activity: datetime | None = None
+    started: Moment | None = None
+    last_activity: Moment | None = None
 
 
 class HubReport(Model):
@@ -48,7 +49,19 @@ class EndReason(str, Enum):
     EXPIRED = "expired"
     IDLE = "idle"
     BLOCKED = "blocked"
+    STAFF = "staff"
     NO_RESERVATION = "no_reservation"
+
+
+class EndRequest(Model):
+    """Staff, or another service, asks for the end of all sessions that a person has at `asked_at`."""
+
+    reason: EndReason
+    asked_at: Moment
+
+    def means(self, session: LiveSession) -> bool:
+        """Tell whether a session of the person was there when the request was made."""
+        return session.started is None or session.started <= self.asked_at
 
 
 class Ending(Model):
@@ -79,8 +92,12 @@ def decide(
     blocked: Collection[str],
     now: datetime,
     policy: ReconciliationPolicy,
+    asked: Mapping[str, EndRequest] | None = None,
 ) -> Actions:
-    """Compare the hub's sessions with the reservations that hold something; both as of `now`."""
+    """Compare the hub's sessions with the reservations that hold something; none of both is older than `now`.
+
+    `asked` holds the requests to end all sessions of a person, by username.
+    """
     grace = timedelta(seconds=policy.grace_seconds)
     by_id = {each.session_id: each for each in live}
     reserved = {each.session_id: each for each in reservations}
@@ -101,20 +118,27 @@ def decide(
         Ending(session=session, reason=reason)
         for session in live
         if session.state is SessionState.RUNNING
-        and (reason := _why_end(session, reserved.get(session.session_id), blocked, now, grace)) is not None
+        and (
+            reason := _asked_to_end(session, blocked, asked or {})
+            or _why_end(session, reserved.get(session.session_id), now, grace)
+        )
+        is not None
     )
     return Actions(release=release, activate=activate, end=tuple(endings))
 
 
-def _why_end(
-    session: LiveSession,
-    reservation: Reservation | None,
-    blocked: Collection[str],
-    now: datetime,
-    grace: timedelta,
+def _asked_to_end(
+    session: LiveSession, blocked: Collection[str], asked: Mapping[str, EndRequest]
 ) -> EndReason | None:
     if session.person in blocked:
         return EndReason.BLOCKED
+    request = asked.get(session.person)
+    return request.reason if request is not None and request.means(session) else None
+
+
+def _why_end(
+    session: LiveSession, reservation: Reservation | None, now: datetime, grace: timedelta
+) -> EndReason | None:
     if reservation is None:
         # Resources nobody counts: only after the grace time, for the list may be older than the session.
         old = session.started is not None and now - session.started >= grace

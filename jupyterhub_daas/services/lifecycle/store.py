@@ -1,0 +1,58 @@
+"""What is kept of endings."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from jupyterhub_daas.core.reconciliation import EndReason
+from jupyterhub_daas.database.engine import writing
+from jupyterhub_daas.services.lifecycle.models import RecordedEnding
+from jupyterhub_daas.services.lifecycle.tables import endings
+
+SHOWN = 20
+
+
+class LifecycleStore:
+    """Create, list and delete endings."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def create_ending(self, ending: RecordedEnding) -> None:
+        """Record an ending, in the place of a former try to end the same session."""
+        async with writing(self._engine) as connection:
+            await connection.execute(delete(endings).filter_by(session_id=ending.session_id))
+            await connection.execute(
+                insert(endings).values({**ending.model_dump(), "reason": ending.reason.value})
+            )
+
+    async def delete_ending(self, session_id: str) -> None:
+        """Forget an ending that did not come about."""
+        async with writing(self._engine) as connection:
+            await connection.execute(delete(endings).filter_by(session_id=session_id))
+
+    async def list_endings(self, person: str, *, since: datetime) -> tuple[RecordedEnding, ...]:
+        """Return the endings of a person's sessions, the latest first."""
+        query = (
+            select(endings)
+            .where(endings.c.person == person, endings.c.at >= since)
+            .order_by(endings.c.at.desc(), endings.c.session_id)
+            .limit(SHOWN)
+        )
+        async with self._engine.connect() as connection:
+            return tuple(
+                RecordedEnding(
+                    session_id=row.session_id,
+                    person=row.person,
+                    session=row.session,
+                    reason=EndReason(row.reason),
+                    at=row.at,
+                )
+                for row in await connection.execute(query)
+            )
+
+    async def delete_older(self, moment: datetime) -> None:
+        """Delete the endings from before a moment: the lasting record are the reservations."""
+        async with writing(self._engine) as connection:
+            await connection.execute(delete(endings).where(endings.c.at < moment))
