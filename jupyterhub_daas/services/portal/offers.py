@@ -18,7 +18,7 @@ class Cost(Model):
     """What a choice takes of one dimension; `left` is what remains of the person's quota, None is unlimited."""
 
     dimension: str
-    used: float
+    asked: float
     after: float
     left: float | None
 
@@ -105,7 +105,7 @@ def _costs(flavour: Flavour, person: Quota) -> tuple[Cost, ...]:
             continue
         used, limit = getattr(person.used, dimension), person.limits.of(dimension)
         left = None if limit is None else max(0, limit - used - asked)
-        costs.append(Cost(dimension=dimension, used=used, after=used + asked, left=left))
+        costs.append(Cost(dimension=dimension, asked=asked, after=used + asked, left=left))
     return tuple(costs)
 
 
