@@ -72,6 +72,15 @@ class Resources(Model):
             gpus=self.gpus + other.gpus,
         )
 
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources.model_construct(
+            machines=self.machines - other.machines,
+            cpus=in_thousandths(self.cpus - other.cpus),
+            memory=self.memory - other.memory,
+            storage=self.storage - other.storage,
+            gpus=self.gpus - other.gpus,
+        )
+
 
 class Limits(Model):
     """Upper bounds per dimension; ``None`` is unlimited."""

@@ -1,20 +1,21 @@
 """Engines for the services' own data: SQLite in WAL mode by default, PostgreSQL in production.
 
-On SQLite a transaction made with `writing` holds the write lock from its beginning, so that no other writer comes
-between a check and the change that follows it; on PostgreSQL the stores lock rows.
+On SQLite a transaction made with `writing` holds the write lock from its beginning, so that no other writer
+comes between a check and the change that follows it; on PostgreSQL the stores lock rows.
 """
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeftError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from jupyterhub_daas.errors import ConfigurationError
+from jupyterhub_daas.errors import ConfigurationError, UpstreamUnavailableError
 
 BUSY_MILLISECONDS = 20_000
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -52,10 +53,24 @@ def create_engine(url: str) -> AsyncEngine:
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Open a transaction that writes; on SQLite it holds the one write lock from its beginning."""
-    async with engine.connect() as connection:
-        await connection.execution_options(daas_writing=True)
-        async with connection.begin():
-            yield connection
+    with answering():
+        async with engine.connect() as connection:
+            await connection.execution_options(daas_writing=True)
+            async with connection.begin():
+                yield connection
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Say UpstreamUnavailableError when the database is away; what is our own fault stays as it is."""
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError):
+        raise
+    except (DBAPIError, NoConnectionLeftError, OSError) as error:
+        raise UpstreamUnavailableError(
+            "The database does not answer. Please try again in a minute.", service="database"
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
