@@ -4,7 +4,7 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment
 
 METHODS = ("get", "put", "post", "patch", "delete")
 
@@ -13,7 +13,8 @@ def render_documentation(openapi: str) -> str:
     """Return the page for an OpenAPI text of ours."""
     document: dict[str, Any] = yaml.safe_load(openapi)
     template = files("jupyterhub_daas.services").joinpath("documentation.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    # Most parts of an OpenAPI file may be left out: what is not there is written as nothing.
+    environment = Environment(autoescape=True, trim_blocks=True)
     operations = [
         (path, method, item[method], [*item.get("parameters", ()), *item[method].get("parameters", ())])
         for path, item in document["paths"].items()

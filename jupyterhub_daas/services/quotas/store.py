@@ -1,7 +1,7 @@
 """What *quotas* keeps, and the one way to change what is held.
 
 Requests that arrive while a transaction is under way are decided together in the next one, each in its turn,
-and nobody is answered before its commit. So one writer at a time, as SQLite has it, is enough for many callers.
+and nobody is answered before its commit. So one writer at a time, as SQLite has it, serves many callers.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Read what a batch of changes needs, let the ledger decide, write the result: one transaction.
 
 It begins by locking the facility's row, and everything else is read after that, so two transactions never
-decide on the same sums. The cost depends on what the persons and proposals concerned hold now, not on history.
+decide on the same sums. The cost depends on what these persons and proposals hold now, not on history.
 """
 
 import json
