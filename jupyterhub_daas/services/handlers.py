@@ -86,11 +86,17 @@ class _AnswersErrors(web.RequestHandler):
                 self.set_header("WWW-Authenticate", 'Bearer realm="jupyterhub"')
             self.answer(error_body(error), status_of(error))
             return
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", ", ".join(self._methods()))
         codes = {404: "not_found", 405: "method_not_allowed", 403: "xsrf", 413: "too_large"}
         code = codes.get(status_code, "invalid_input" if status_code < 500 else "internal")
         # Only our own sentences leave: a framework's message may quote what it was given.
         message = "Something failed on our side. Please try again." if status_code >= 500 else self._reason
         self.answer({"error": {"code": code, "message": message, "field": None}}, status_code)
+
+    def _methods(self) -> list[str]:
+        unanswered = web.RequestHandler._unimplemented_method
+        return [each for each in self.SUPPORTED_METHODS if getattr(type(self), each.lower()) != unanswered]
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, DaasError):

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from jupyterhub_daas.core.access import Block
 from jupyterhub_daas.core.people import Role
-from jupyterhub_daas.database.engine import writing
+from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError
 from jupyterhub_daas.services.accounts.models import (
     MAX_FAVOURITES,
@@ -42,13 +42,19 @@ class AccountsStore:
                 )
             yield connection
 
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with answering():
+            async with self._engine.connect() as connection:
+                yield connection
+
     # --- standing
 
     async def read_standing(
         self, username: str, version: str
     ) -> tuple[Block | None, datetime | None, tuple[HeldRole, ...]]:
         """Return a person's block, when she accepted this version, and the roles that staff gave her."""
-        async with self._engine.connect() as connection, connection.begin():
+        async with self._reading() as connection:
             accepted = await connection.scalar(
                 select(acceptances.c.accepted_at).where(
                     acceptances.c.username == username, acceptances.c.version == version
@@ -73,7 +79,7 @@ class AccountsStore:
             .where(acceptances.c.username == username)
             .order_by(acceptances.c.id.desc())
         )
-        async with self._engine.connect() as connection:
+        async with self._reading() as connection:
             rows = await connection.execute(query)
             return tuple(Acceptance(version=row.version, accepted_at=row.accepted_at) for row in rows)
 
@@ -86,7 +92,7 @@ class AccountsStore:
             .where(favourites.c.username == username)
             .order_by(favourites.c.added_at, favourites.c.identifier)
         )
-        async with self._engine.connect() as connection:
+        async with self._reading() as connection:
             return tuple(await connection.scalars(query))
 
     async def add_favourite(self, username: str, identifier: str, *, now: datetime) -> None:
@@ -115,7 +121,7 @@ class AccountsStore:
     async def read_preferences(self, username: str) -> dict[str, str]:
         """Return a person's preferences."""
         query = select(preferences.c.name, preferences.c.value).where(preferences.c.username == username)
-        async with self._engine.connect() as connection:
+        async with self._reading() as connection:
             return {row.name: row.value for row in await connection.execute(query.order_by("name"))}
 
     async def replace_preferences(self, username: str, given: Mapping[str, str]) -> None:
@@ -155,14 +161,14 @@ class AccountsStore:
     async def list_blocked(self) -> tuple[str, ...]:
         """Return everybody who is blocked."""
         query = select(blocks.c.username).where(blocks.c.ended_at.is_(None)).order_by(blocks.c.username)
-        async with self._engine.connect() as connection:
+        async with self._reading() as connection:
             return tuple(await connection.scalars(query))
 
     # --- roles
 
     async def list_roles(self, username: str) -> tuple[HeldRole, ...]:
         """Return the roles that staff gave a person, expired ones too."""
-        async with self._engine.connect() as connection:
+        async with self._reading() as connection:
             return await _roles_of(connection, username)
 
     async def grant(self, username: str, role: Role, request: RoleRequest, *, by: str, now: datetime) -> None:

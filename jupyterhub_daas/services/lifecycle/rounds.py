@@ -38,7 +38,7 @@ from jupyterhub_daas.core.reconciliation import (
 )
 from jupyterhub_daas.core.reservations import Reservation
 from jupyterhub_daas.core.settings import LifecycleSettings
-from jupyterhub_daas.errors import DaasError
+from jupyterhub_daas.errors import ConflictError, DaasError, NotFoundError, QuotaExceededError
 from jupyterhub_daas.services.lifecycle.models import RecordedEnding, RoundOutcome
 from jupyterhub_daas.services.lifecycle.store import LifecycleStore
 
@@ -207,10 +207,8 @@ class Rounds:
 
     async def _still_due(self, ending: Ending) -> bool:
         session = ending.session
-        if ending.reason is EndReason.NO_RESERVATION:
-            own = await self.read_reservations(session.person)
-            if any(each.session_id == session.session_id for each in own):
-                return False
+        if ending.reason is EndReason.NO_RESERVATION and await self._reserved_again(session.session_id):
+            return False
         present = await self._hub.session(session.person, session.name)
         if present is None:
             return False
@@ -219,6 +217,16 @@ class Rounds:
             return started is not None
         # The report and the hub's model may round differently; no session stops and starts within a second.
         return abs(_MOMENT.validate_python(started) - session.started) < timedelta(seconds=1)
+
+    async def _reserved_again(self, session_id: str) -> bool:
+        """Give a running session back what it held, if quotas was away for so long that it lapsed."""
+        try:
+            await self._quotas.activate(session_id)
+        except (NotFoundError, ConflictError, QuotaExceededError):
+            return False
+        log.info("Session %s holds its resources again: the reservation had lapsed", session_id)
+        ACTIONS.labels("activate").inc()
+        return True
 
     def _forget_answered(
         self, asked: dict[str, EndRequest], report: HubReport, outcome: RoundOutcome

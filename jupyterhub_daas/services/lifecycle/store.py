@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.core.reconciliation import EndReason
-from jupyterhub_daas.database.engine import writing
+from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.services.lifecycle.models import RecordedEnding
 from jupyterhub_daas.services.lifecycle.tables import endings
 
@@ -40,17 +40,19 @@ class LifecycleStore:
             .order_by(endings.c.at.desc(), endings.c.session_id)
             .limit(SHOWN)
         )
-        async with self._engine.connect() as connection:
-            return tuple(
-                RecordedEnding(
-                    session_id=row.session_id,
-                    person=row.person,
-                    session=row.session,
-                    reason=EndReason(row.reason),
-                    at=row.at,
-                )
-                for row in await connection.execute(query)
+        with answering():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+        return tuple(
+            RecordedEnding(
+                session_id=row.session_id,
+                person=row.person,
+                session=row.session,
+                reason=EndReason(row.reason),
+                at=row.at,
             )
+            for row in rows
+        )
 
     async def delete_older(self, moment: datetime) -> None:
         """Delete the endings from before a moment: the lasting record are the reservations."""
