@@ -38,6 +38,7 @@
     ["minute", 60],
   ];
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const day = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
   const exact = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 
   /** Write every <time> below an element relative to now; its title tells the exact time. */
@@ -46,8 +47,10 @@
       const moment = new Date(element.dateTime);
       if (Number.isNaN(moment.getTime())) continue;
       const seconds = (moment.getTime() - Date.now()) / 1000;
+      const distant = Math.abs(seconds) > 30 * 86400;
       const step = STEPS.find(([, length]) => Math.abs(seconds) >= length);
-      const text = step ? relative.format(Math.round(seconds / step[1]), step[0]) : "just now";
+      const near = step ? relative.format(Math.round(seconds / step[1]), step[0]) : "just now";
+      const text = distant ? day.format(moment) : near;
       if (element.textContent !== text) element.textContent = text;
       element.title = exact.format(moment);
     }

@@ -1,4 +1,4 @@
-"""Our static files: the portal and the hub serve each their own, so that neither needs the other to look right."""
+"""Our static files: portal and hub serve each their own, so that neither needs the other to look right."""
 
 from pathlib import Path
 

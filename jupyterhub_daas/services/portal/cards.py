@@ -1,6 +1,6 @@
 """A person's sessions as the hub's memory shows them: the only data of the sessions page.
 
-Rows of sessions that do not run carry options nobody has checked; of them only what the catalogue knows is shown.
+Rows of sessions that do not run carry options nobody has checked: only what the catalogue knows is shown.
 """
 
 from collections.abc import Mapping

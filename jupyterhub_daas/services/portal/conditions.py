@@ -39,6 +39,4 @@ class ConditionsHandler(PageHandler):
         conditions, standing = await asyncio.gather(
             accounts.conditions(token=self.token), accounts.standing(self.me, token=self.token)
         )
-        self.page(
-            "conditions.html", conditions=conditions, standing=standing, back=back, changed=changed
-        )
+        self.page("conditions.html", conditions=conditions, standing=standing, back=back, changed=changed)

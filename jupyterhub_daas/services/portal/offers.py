@@ -1,6 +1,6 @@
-"""What a person may start for a proposal, and what each choice would cost of the quota. Pure: no I/O, no clock.
+"""What a person may start for a proposal, and what each choice would take of the quota. Pure.
 
-This only advises: the same rules are applied again by the spawner, and the quota is decided where it is kept.
+This only advises: the spawner applies the same rules again, and the quota is decided where it is kept.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from jupyterhub_daas.core.resources import DIMENSIONS
 
 
 class Cost(Model):
-    """What a choice takes of one dimension; `left` is what remains of the person's quota, None is unlimited."""
+    """What a choice takes of one dimension; `left` is what remains then, None is unlimited."""
 
     dimension: str
     asked: float

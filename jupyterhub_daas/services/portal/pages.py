@@ -212,8 +212,8 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
         hub = self.settings["hub_origin"]
         self.set_header(
             "Content-Security-Policy",
-            f"default-src 'self'; img-src 'self' data: {look.logo_origin}; object-src 'none'; base-uri 'none'; "
-            f"form-action 'self' {hub}; frame-ancestors 'none'",
+            f"default-src 'self'; img-src 'self' data: {look.logo_origin}; object-src 'none'; "
+            f"base-uri 'none'; form-action 'self' {hub}; frame-ancestors 'none'",
         )
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -223,7 +223,7 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
             return
         message = ""
         if status_code == HTTPStatus.FORBIDDEN:
-            message = "This form is too old, or it was not made by this portal. Go back, load the page again, repeat."
+            message = "This form is too old, or not of this portal. Go back, load the page again, and repeat."
         self.page(
             "error.html",
             status=status_code,

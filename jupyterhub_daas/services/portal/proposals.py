@@ -31,10 +31,9 @@ class _Filter(BaseModel):
 
     def address(self, **changes: Any) -> str:
         """Return the query of the same list with something changed."""
-        values = {**self.model_dump(exclude_defaults=True), **changes}
-        # A change that goes back to the default leaves the address.
-        kept = {name: value for name, value in values.items() if value != type(self).model_fields[name].default}
-        return "?" + urlencode({name: str(value).lower() if value is True else value for name, value in kept.items()})
+        # Validated by nobody, but made of what was; a value that goes back to the default leaves the address.
+        changed = self.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+        return "?" + urlencode({name: "true" if value is True else value for name, value in changed.items()})
 
     def sorted_by(self, column: str) -> str:
         """Return the query with another order: the same column again turns it round."""
@@ -51,11 +50,9 @@ class ProposalsHandler(PageHandler):
     async def get(self) -> None:
         """Show one page of the list."""
         asked = self.fields(_Filter)
-        accounts = self.clients.accounts
         standing, favourites, proposals = await self._ask(asked)
         if self.asks_for_conditions(standing, self.request.uri or ""):
             return
-        _ = accounts
         roles = standing.roles_now(self.now)
         catalogue = self.facility_settings.catalogue
         self.page(
@@ -114,7 +111,11 @@ class ProposalHandler(PageHandler):
             client.proposal(identifier, token=token),
             client.members(identifier, token=token),
             client.datasets(
-                identifier, search=asked.search, offset=(asked.page - 1) * DATASETS, limit=DATASETS, token=token
+                identifier,
+                search=asked.search,
+                offset=(asked.page - 1) * DATASETS,
+                limit=DATASETS,
+                token=token,
             ),
             self.clients.quotas.quota_of_proposal(identifier, token=token),
             self.clients.accounts.favourites(self.me, token=token),

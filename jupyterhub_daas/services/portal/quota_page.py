@@ -1,4 +1,4 @@
-"""What the person may hold, what is held, and what is left: of the person's own quota and of each proposal's."""
+"""What may be held, what is held, and what is left: of the person's own quota and of each proposal's."""
 
 import asyncio
 from typing import Annotated
