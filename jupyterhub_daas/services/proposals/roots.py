@@ -5,7 +5,6 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-
 MAX_LINKS = 40
 
 
@@ -20,7 +19,7 @@ class Roots:
         self._roots = tuple(PurePosixPath(os.path.normpath(root)) for root in roots)
 
     def place(self, folder: str) -> PurePosixPath:
-        """Return the absolute path of a folder as it is written; a relative one lies in the first root that has it."""
+        """Return the absolute path of a folder; a relative one lies in the first root that has it."""
         path = clean(folder)
         if path.is_absolute():
             return path
@@ -68,7 +67,7 @@ def follow(
     if _is_link(real):
         if links == 0:
             raise OutsideRootsError("leads round in symbolic links")
-        real = follow(parent / os.readlink(real), known, links - 1)
+        real = follow(parent / PurePosixPath(Path(real).readlink()), known, links - 1)
     known[path] = real
     return real
 

@@ -13,7 +13,7 @@ from jupyterhub_daas.errors import UpstreamAnswerError
 
 
 class DirectoryError(UpstreamAnswerError):
-    """Refuse a directory: the message names every wrong place; `line` is the first one's, where it has one."""
+    """Refuse a directory: the message names each wrong place, `line` the first one's if it has one."""
 
     code: ClassVar[str] = "directory_invalid"
 
@@ -40,7 +40,7 @@ class InstrumentEntry:
 
 @dataclass(frozen=True)
 class ProposalEntry:
-    """A proposal with its team and data; `folder` is absolute and lies inside a root, links resolved or not."""
+    """A proposal with its team and data; `folder` is absolute, links not yet followed."""
 
     proposal: Proposal
     members: tuple[tuple[str, MemberRole], ...] = ()

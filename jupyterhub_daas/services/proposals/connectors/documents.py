@@ -1,7 +1,8 @@
 """A YAML document as a stream of entries: section, key, value, and the line where each part stands.
 
-Made for files of some 100 000 entries: nothing is kept but the entry at hand. Every scalar stays the text that was
-written (so `20180301:` is a name and not a number); empty, `~` and `null` are None. A key given twice is an error.
+Made for files of some 100 000 entries: nothing is kept but the entry at hand. Every scalar stays the text
+that was written (so `20180301:` is a name and not a number); empty, `~` and `null` are None. A key that is
+given twice is an error.
 """
 
 from collections.abc import Iterator
@@ -60,8 +61,7 @@ def read_entries(stream: BinaryIO) -> Iterator[Entry]:
     try:
         yield from _Document(loader).entries()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else None
+        line = getattr(error.problem_mark or error.context_mark, "line", -1) + 1
         raise DirectoryError(f"line {line}: {error.problem or 'no YAML'}", line=line) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DirectoryError("the file is no UTF-8 text in YAML") from error

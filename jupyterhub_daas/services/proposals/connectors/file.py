@@ -239,7 +239,8 @@ class _Reading:
             first = error.errors(include_url=False, include_input=False)[0]
             self._refuse(entry, first["loc"], first["msg"])
             return
-        self._people[entry.key] = PersonEntry(person=person, identities=tuple(dict.fromkeys(given.identities)))
+        identities = tuple(dict.fromkeys(given.identities))
+        self._people[entry.key] = PersonEntry(person=person, identities=identities)
 
     def _instrument(self, entry: Entry) -> None:
         given = self._parse(entry, InstrumentInFile)
@@ -315,11 +316,14 @@ class _Reading:
         if owner != entry.key:
             self._refuse(entry, ("folder",), f"is the folder of proposal {owner} already")
         for index, dataset in enumerate(given.datasets):
-            try:
-                self._roots.resolve(folder / dataset.path, self._known)
-            except OutsideRootsError as error:
-                self._refuse(entry, ("datasets", index, "path"), str(error))
+            self._check_dataset(entry, index, folder / dataset.path)
         return os.fspath(folder)
+
+    def _check_dataset(self, entry: Entry, index: int, path: PurePosixPath) -> None:
+        try:
+            self._roots.resolve(path, self._known)
+        except OutsideRootsError as error:
+            self._refuse(entry, ("datasets", index, "path"), str(error))
 
     def _refer(self, section: str, name: str, entry: Entry, place: tuple[str | int, ...]) -> None:
         if (section, name) not in self._references:
