@@ -58,19 +58,24 @@ class _Health(_AnswersErrors):
 
     async def get(self) -> None:
         checks: Mapping[str, Check] = self.settings["checks"]
-        results = await asyncio.gather(*(_answers(check) for check in checks.values()))
-        parts = dict(zip(checks, results, strict=True))
-        healthy = all(parts.values())
-        self.answer({"healthy": healthy, "parts": parts}, 200 if healthy else 503)
+        results = await asyncio.gather(*(_problem(check) for check in checks.values()))
+        found = dict(zip(checks, results, strict=True))
+        problems = {name: problem for name, problem in found.items() if problem is not None}
+        parts = {name: name not in problems for name in found}
+        answer = {"healthy": not problems, "parts": parts, "problems": problems}
+        self.answer(answer, 503 if problems else 200)
 
 
-async def _answers(check: Check) -> bool:
+async def _problem(check: Check) -> str | None:
+    """Return what is wrong, in words fit for everybody: health is public."""
     try:
         await asyncio.wait_for(check(), CHECK_SECONDS)
+    except DaasError as error:
+        return error.message
     except Exception:
         log.warning("A health check failed", exc_info=True)
-        return False
-    return True
+        return "It does not answer."
+    return None
 
 
 class _Metrics(_AnswersErrors):
