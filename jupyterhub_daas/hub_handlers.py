@@ -2,7 +2,16 @@
 
 from typing import Any
 
+from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
 from jupyterhub_daas.spawners import handlers
 
-HANDLERS: list[tuple[Any, ...]] = [*handlers.HANDLERS, *assets.HANDLERS]
+
+def handlers_for(app: Any) -> list[tuple[Any, ...]]:
+    """Return the handlers for a hub that starts; a wrong configuration of the spawner ends it here."""
+    try:
+        handlers.check_configuration(app.config)
+    except ConfigurationError as error:
+        app.log.critical("The configuration is wrong: %s", error)
+        app.exit(1)
+    return [*handlers.HANDLERS, *assets.HANDLERS]

@@ -99,10 +99,10 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
     hub_handlers = Unicode(
         "",
         config=True,
-        help="""Module with further handlers for the hub: its ``HANDLERS`` is a list of (path, handler class),
-        paths below ``/hub``.
+        help="""Module with further handlers for the hub: its ``handlers_for(app)`` returns a list of
+        (path, handler class), paths below ``/hub``.
 
-        Set by ``configure``. Default: none. Example: ``jupyterhub_daas.spawners.handlers``.
+        Set by ``configure``. Default: none. Example: ``jupyterhub_daas.hub_handlers``.
 
         .. versionadded:: 0.1
         """,
@@ -205,7 +205,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         found = handlers_for(self.by_key)
         if self.hub_handlers:
             # By name, because the module is the spawners': neither package imports the other.
-            found += import_module(self.hub_handlers).HANDLERS
+            found += import_module(self.hub_handlers).handlers_for(app)
         return found
 
     def normalize_username(self, username: str) -> str:

@@ -1,0 +1,328 @@
+"""The front spawner: what the hub sees of every session, whichever backend runs it.
+
+Every start passes the one gate in `run_pre_spawn_hook`, holds its resources before it begins, and lets go of
+them only when the backend has said that the session ended. A refused start leaves nothing.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.utils import maybe_future
+from tornado.ioloop import IOLoop
+from traitlets import Any as AnyTrait
+from traitlets import Bool, Dict, Unicode, default
+
+from jupyterhub_daas.core.catalogue import EnvironmentKind
+from jupyterhub_daas.core.reservations import DEFAULT_HOLD_SECONDS
+from jupyterhub_daas.core.selection import Selection
+from jupyterhub_daas.core.settings import Settings
+from jupyterhub_daas.errors import (
+    ConfigurationError,
+    ConflictError,
+    DaasError,
+    NotFoundError,
+    SessionLostError,
+    StartTimeoutError,
+)
+from jupyterhub_daas.spawners import form, rows
+from jupyterhub_daas.spawners.backends.base import Backend
+from jupyterhub_daas.spawners.delegation import DelegatingSpawner
+from jupyterhub_daas.spawners.deployment import Deployment, build_deployment, check_configuration
+from jupyterhub_daas.spawners.gate import Admission, admit
+from jupyterhub_daas.spawners.names import check_name
+from jupyterhub_daas.spawners.records import Record
+from jupyterhub_daas.spawners.refusals import Refusal, quieten
+from jupyterhub_daas.spawners.view import SessionView, view_of
+
+# How long the error page of a refused start can be read.
+GHOST_SECONDS = 120.0
+# How long the hub may still want the row of a start that was cancelled.
+CANCELLED_SECONDS = 5.0
+DEPLOYMENT = "daas_deployment"
+
+
+def deployment_in(settings: dict[str, Any]) -> Deployment:
+    """Return what the hub with these settings shares between its spawners; built at first use."""
+    if DEPLOYMENT not in settings:
+        cls = settings["spawner_class"]
+        settings[DEPLOYMENT] = cls(config=settings["config"]).build_deployment()
+    found: Deployment = settings[DEPLOYMENT]
+    return found
+
+
+class DaasSpawner(DelegatingSpawner):
+    """Check, reserve, start, watch and end sessions through the backend of their profile."""
+
+    settings = AnyTrait(
+        help="""The facility's settings: a Settings object, or the path of the settings file.
+
+        Set by ``configure``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    service_urls = Dict(
+        help="""Where the services answer: ``proposals``, ``accounts`` and ``quotas``.
+
+        Set by ``configure``. Example: ``{"quotas": "http://127.0.0.1:8101/services/quotas/"}``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    service_token = Unicode(
+        help="""The hub's own token at the services. Set by ``configure``; fresh at each start of the hub.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    backends = Dict(
+        help="""Options of each backend by its key; ``class`` names a backend of the facility's own.
+
+        A backend that a profile names and that is not here has its defaults. Default: none.
+        Example: ``{"local": {"homes": "/srv/homes", "grace_seconds": 10}}``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    hub_id = Unicode(
+        help="""What distinguishes this hub from others on the same backends; must stay the same for ever.
+
+        Set by ``configure``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    state_folder = Unicode(
+        help="""Folder of the hub's own state; a demo keeps the people's homes in its ``homes``.
+
+        Set by ``configure``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+    shared_account = Bool(
+        False,
+        help="""Run all sessions under the hub's own account: for a demo on a person's computer.
+
+        Nothing then protects one person's files from another. Refused when the hub runs as root. Default:
+        False, each session runs under the person's own Unix account.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    def __init__(self, **given: Any) -> None:
+        self._admission: Admission | None = None
+        super().__init__(**given)
+        quieten(self.log, logging.getLogger("asyncio"))
+
+    @default("apply_user_options")
+    def _apply_nothing(self) -> Any:
+        # Without one the hub logs the keys that a person sent, whatever is in them.
+        return lambda spawner, options: None
+
+    @default("options_from_form")
+    def _options_from_form(self) -> Any:
+        return form.options_from_form
+
+    # --- what the hub process shares
+
+    @property
+    def deployment(self) -> Deployment:
+        """Return what all spawners of this hub process share; built at first use."""
+        return deployment_in(self.user.settings)
+
+    def build_deployment(self) -> Deployment:
+        """Check the whole configuration and build the clients and backends."""
+        options = {key: dict(entry) for key, entry in self.backends.items()}
+        if self.shared_account and self.state_folder:
+            options.setdefault("local", {}).setdefault("homes", str(Path(self.state_folder) / "homes"))
+        built = build_deployment(
+            self._read_settings(),
+            service_urls=self.service_urls,
+            service_token=self.service_token,
+            backends=options,
+            hub_id=self.hub_id,
+            shared_account=self.shared_account,
+        )
+        check_configuration(self.config, built.backends)
+        return built
+
+    def _read_settings(self) -> Settings:
+        if isinstance(self.settings, Settings):
+            return self.settings
+        raise ConfigurationError(
+            "DaasSpawner.settings is not set: call configure(c).", field="DaasSpawner.settings"
+        )
+
+    def known_backends(self) -> Mapping[str, Backend]:
+        """Return the backends of this hub."""
+        return self.deployment.backends
+
+    # --- the start
+
+    async def run_pre_spawn_hook(self) -> None:
+        """Decide, reserve and build the child; whatever may refuse a start does so here."""
+        self._events.clear()
+        self._stuck = False
+        session_id = secrets.token_hex(8)
+        try:
+            admission = await self._admit(session_id)
+            await self._reserve(admission)
+            self._build_child(admission)
+        except DaasError as error:
+            raise self._refusal(error) from error
+        await maybe_future(super().run_pre_spawn_hook())
+        # The hub commits this before the start begins to run: after a crash the session is found again.
+        self.record.running = True
+        self.orm_spawner.state = self.get_state()
+
+    async def _admit(self, session_id: str) -> Admission:
+        self.tell(5, "Checking your account and the proposal")
+        check_name(self.name)
+        known = self.record.options
+        try:
+            selection = Selection.parse(self._sent(), self.deployment.catalogue)
+        except DaasError:
+            # What was sent is stored already: the next start must not find it.
+            rows.keep_options(self, known)
+            raise
+        options = selection.options()
+        self.user_options = options
+        rows.keep_options(self, options)
+        now = datetime.now(timezone.utc)
+        admission = await admit(
+            self.deployment,
+            selection,
+            username=self.user.name,
+            session=self.name,
+            session_id=session_id,
+            now=now,
+            hold_seconds=DEFAULT_HOLD_SECONDS,
+        )
+        self.record = Record(
+            ran=self.record.ran,
+            session_id=session_id,
+            created=now,
+            expires_at=admission.launch.expires_at,
+            options=options,
+            **selection.model_dump(include={"proposal", "environment", "backend", "profile", "flavour"}),
+            child=self.record.child,
+        )
+        return admission
+
+    def _sent(self) -> object:
+        return self.user_options
+
+    async def _reserve(self, admission: Admission) -> None:
+        self.tell(15, "Checking your quota")
+        # Recorded before it is done: a hub that is killed between the two still releases it.
+        self.record.reserved = True
+        rows.keep_state(self, self.get_state())
+        await self.deployment.quotas.reserve(admission.launch.session_id, admission.request)
+
+    def _build_child(self, admission: Admission) -> None:
+        launch = admission.launch
+        if launch.mounts:
+            self.tell(30, f"Mounting {launch.proposal}")
+        backend = self.deployment.backends[launch.backend]
+        self.adopt(backend.build_child(launch, self.given()))
+        self._admission = admission
+
+    async def start(self) -> Any:
+        """Start the child and make the reservation active."""
+        called = self._called()
+        self.tell(50, f"Starting {called}")
+        try:
+            url = await super().start()
+            await self._activate()
+        except asyncio.TimeoutError:
+            late = StartTimeoutError(
+                "The session did not come up in time. Please try again; if it happens twice, tell the support."
+            )
+            raise self._refusal(late) from None
+        except DaasError as error:
+            raise self._refusal(error) from error
+        self.record.ran = True
+        self.tell(85, f"Waiting for {called} to answer")
+        return url
+
+    async def _activate(self) -> None:
+        try:
+            await self.deployment.quotas.activate(self.record.session_id)
+        except (NotFoundError, ConflictError) as error:
+            raise SessionLostError(
+                "The start took so long that its reservation lapsed. Please start again."
+            ) from error
+        except DaasError as error:
+            # The session runs and its resources are held: the lifecycle service makes it active later.
+            self.log.warning("Reservation %s could not be made active: %s", self.record.session_id, error)
+
+    def _refusal(self, error: DaasError) -> Refusal:
+        self.tell(100, error.message)
+        return Refusal(error)
+
+    def _called(self) -> str:
+        environment = self.deployment.catalogue.environments[self.record.environment]
+        return {EnvironmentKind.JUPYTER: "JupyterLab", EnvironmentKind.DESKTOP: "the desktop"}.get(
+            environment.kind, environment.title
+        )
+
+    # --- the end
+
+    async def run_post_stop_hook(self) -> None:
+        """Release what the session held; forget a session that never ran. Also called for refused starts."""
+        await self._release()
+        await maybe_future(super().run_post_stop_hook())
+        if not self.record.ran:
+            if self._spawn_future is None:
+                # The start was cancelled, and whoever did so may be about to delete the row.
+                IOLoop.current().call_later(CANCELLED_SECONDS, self._forget)
+            else:
+                self._forget()
+
+    async def _release(self) -> None:
+        if not self.record.reserved:
+            return
+        if self._stuck:
+            # Something may still run: reconciliation releases it when that is gone.
+            return
+        try:
+            await self.deployment.quotas.release(self.record.session_id)
+        except DaasError as error:
+            self.log.warning("Reservation %s is released later: %s", self.record.session_id, error)
+            return
+        self.record.reserved = False
+
+    def _forget(self) -> None:
+        if self.active and not self._stop_pending:
+            return
+        if rows.forget(self):
+            IOLoop.current().call_later(GHOST_SECONDS, self._vanish)
+
+    def _vanish(self) -> None:
+        if dict.get(self.user.spawners, self.name) is self and not self.active:
+            del self.user.spawners[self.name]
+
+    # --- what pages show
+
+    @property
+    def session(self) -> SessionView:
+        """Return what a page may show of this session, without asking anybody."""
+        state = {"spawn": "starting", "check": "starting", "stop": "stopping"}.get(
+            self.pending or "", "running" if self.ready else "stopped"
+        )
+        return view_of(self.record, self.deployment.catalogue, name=self.name, state=state)
+
+    async def get_options_form(self) -> str:
+        """Return the form of /hub/spawn; looking at it leaves no row behind."""
+        text = await form.build_form(self.deployment, self.user.name, self.record.options)
+        never_used = not (self.record.ran or self.record.options or self.orm_spawner.user_options)
+        if never_used and self.name and not self.active and rows.forget(self):
+            self._vanish()
+        return text

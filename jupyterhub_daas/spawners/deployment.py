@@ -1,0 +1,121 @@
+"""What all front spawners of a hub process share: the catalogue, the clients of the services, the backends.
+
+Made once per hub process, and checked whole before anything starts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from traitlets.config import Config
+
+from jupyterhub_daas.clients import AccountsClient, ProposalsClient, QuotasClient
+from jupyterhub_daas.core.catalogue import Catalogue
+from jupyterhub_daas.core.settings import Settings
+from jupyterhub_daas.errors import ConfigurationError
+from jupyterhub_daas.spawners.backends.base import Backend
+
+KNOWN = {"local": "jupyterhub_daas.spawners.backends.local:LocalBackend"}
+# The hub calls these on the front spawner only: on a child's class they would silently never run.
+OUTER_ONLY = (
+    "pre_spawn_hook",
+    "post_stop_hook",
+    "auth_state_hook",
+    "progress_ready_hook",
+    "options_form",
+    "options_from_form",
+    "apply_user_options",
+    "server_token_scopes",
+    "group_overrides",
+)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The catalogue, the services and the backends."""
+
+    settings: Settings
+    catalogue: Catalogue
+    proposals: ProposalsClient
+    accounts: AccountsClient
+    quotas: QuotasClient
+    backends: Mapping[str, Backend]
+
+
+def build_deployment(
+    settings: Settings,
+    *,
+    service_urls: Mapping[str, str],
+    service_token: str,
+    backends: Mapping[str, Mapping[str, Any]],
+    hub_id: str,
+    shared_account: bool,
+) -> Deployment:
+    """Build all that a profile may need; a ConfigurationError names the trait or the place in the file."""
+    if not hub_id:
+        raise ConfigurationError("DaasSpawner.hub_id is empty.", field="DaasSpawner.hub_id")
+    for name in ("proposals", "accounts", "quotas"):
+        if name not in service_urls:
+            raise ConfigurationError(
+                f"DaasSpawner.service_urls lacks '{name}'.", field="DaasSpawner.service_urls"
+            )
+    catalogue = settings.catalogue
+    # A backend that no profile uses may still have sessions from before: it is built if it is configured.
+    wanted = {*backends, *(profile.backend for profile in catalogue.profiles.values())}
+    built = {
+        key: _build_backend(key, backends.get(key, {}), hub_id=hub_id, shared_account=shared_account)
+        for key in sorted(wanted)
+    }
+    for profile in catalogue.profiles.values():
+        built[profile.backend].check_profile(profile, catalogue.environments[profile.environment])
+    return Deployment(
+        settings=settings,
+        catalogue=catalogue,
+        proposals=ProposalsClient(service_urls["proposals"], service_token),
+        accounts=AccountsClient(service_urls["accounts"], service_token),
+        quotas=QuotasClient(service_urls["quotas"], service_token),
+        backends=built,
+    )
+
+
+def check_configuration(config: Config, backends: Mapping[str, Backend]) -> None:
+    """Refuse configuration that would silently have no effect."""
+    for section in ("Spawner", "DaasSpawner"):
+        if "group_overrides" in config.get(section, {}):
+            raise ConfigurationError(
+                f"{section}.group_overrides does not reach sessions: sizes come from profiles and flavours.",
+                field=f"{section}.group_overrides",
+            )
+    for backend in backends.values():
+        for cls in backend.child_classes():
+            for section in (each.__name__ for each in cls.__mro__):
+                if section == "Spawner":
+                    break
+                for name in OUTER_ONLY:
+                    if name in config.get(section, {}):
+                        raise ConfigurationError(
+                            f"{section}.{name} would never run: set DaasSpawner.{name}.",
+                            field=f"{section}.{name}",
+                        )
+
+
+def _build_backend(key: str, entry: Mapping[str, Any], *, hub_id: str, shared_account: bool) -> Backend:
+    place = f"DaasSpawner.backends.{key}"
+    options = dict(entry)
+    cls = options.pop("class", KNOWN.get(key))
+    if isinstance(cls, str):
+        cls = _import_class(cls, place)
+    if not (isinstance(cls, type) and issubclass(cls, Backend)):
+        raise ConfigurationError(f"{place}.class: there is no such backend.", field=place)
+    return cls(hub_id=hub_id, shared_account=shared_account, options=options)
+
+
+def _import_class(path: str, place: str) -> object:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{place}.class: {path} cannot be imported ({error}).", field=place
+        ) from error

@@ -1,0 +1,105 @@
+"""The gate that every start passes: form, REST and stored session alike.
+
+Nothing here changes anything: what comes out is what may be reserved and started. Who asks, for which
+proposal and what, is asked anew from the services at each start.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from jupyterhub_daas.core.access import check_profile, check_proposal, check_standing
+from jupyterhub_daas.core.launch import Launch, build_launch
+from jupyterhub_daas.core.lifetimes import lifetime_for
+from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.reservations import ReservationRequest
+from jupyterhub_daas.core.selection import Selection
+from jupyterhub_daas.errors import AccountUnknownError, DaasError, NotAMemberError, NotFoundError
+from jupyterhub_daas.spawners.deployment import Deployment
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What may start, and what it has to hold for that."""
+
+    launch: Launch
+    request: ReservationRequest
+
+
+async def admit(
+    deployment: Deployment,
+    selection: Selection,
+    *,
+    username: str,
+    session: str,
+    session_id: str,
+    now: datetime,
+    hold_seconds: int,
+) -> Admission:
+    """Ask the services about a start, and refuse it or say what it holds."""
+    accounts, proposals = deployment.accounts, deployment.proposals
+    no_account = AccountUnknownError(
+        "The facility knows no account of this name. Please ask the user office to check your account."
+    )
+    if not matches(USERNAME, username):
+        raise no_account
+    not_a_member = NotAMemberError(
+        f"You are not a member of proposal {selection.proposal}, or there is no such proposal. "
+        "Ask its principal investigator to add you.",
+        field="proposal",
+    )
+    # Asked at once, judged in this order.
+    standing, proposal, mounts, person = await asyncio.gather(
+        accounts.standing(username),
+        proposals.proposal(selection.proposal),
+        proposals.mounts(selection.proposal, username),
+        proposals.person(username),
+        return_exceptions=True,
+    )
+    standing = _known(standing, no_account)
+    check_standing(standing)
+    proposal, mounts = _known(proposal, not_a_member), _known(mounts, not_a_member)
+    check_proposal(proposal)
+    person = _known(person, no_account)
+    roles = standing.roles_now(now)
+    instruments = tuple(each.name for each in proposal.instruments)
+    check_profile(deployment.catalogue.profiles[selection.profile], roles=roles, instruments=instruments)
+    if person.username != username or proposal.identifier != selection.proposal:
+        raise no_account
+    lifetime = lifetime_for(deployment.settings.lifetimes, roles=roles, flavour=selection.flavour)
+    expires_at = lifetime.expires_at(now)
+    launch = build_launch(
+        selection,
+        deployment.catalogue,
+        person=person,
+        mounts=mounts,
+        session_id=session_id,
+        session=session,
+        expires_at=expires_at,
+    )
+    request = ReservationRequest(
+        person=username,
+        proposal=selection.proposal,
+        session=session,
+        resources=launch.flavour.resources,
+        environment=selection.environment,
+        flavour=selection.flavour,
+        backend=selection.backend,
+        instruments=instruments,
+        expires_at=expires_at,
+        idle_seconds=None if lifetime.idle is None else round(lifetime.idle.total_seconds()),
+        hold_seconds=hold_seconds,
+    )
+    return Admission(launch, request)
+
+
+def _known(answer: Found | BaseException, absent: DaasError) -> Found:
+    """Return an answer, or raise what it was; what is not there becomes `absent`."""
+    if isinstance(answer, NotFoundError):
+        raise absent from answer
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

@@ -1,0 +1,94 @@
+"""The one endpoint that we add to the hub: its sessions against what the backends have.
+
+Whatever carries this hub's tag and belongs to no session of it is removed. A session that is under way, that
+is stopping, or that cannot be understood is never touched.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+from jupyterhub.apihandlers.base import APIHandler
+from tornado import web
+from traitlets.config import Config
+
+from jupyterhub_daas.core.names import SESSION_ID, matches
+from jupyterhub_daas.core.reconciliation import HubReport, LiveSession, SessionState
+from jupyterhub_daas.spawners.daas import DaasSpawner, deployment_in
+
+SCOPE = "custom:daas:sessions:reconcile"
+_STATES = {"spawn": SessionState.STARTING, "stop": SessionState.STOPPING}
+
+
+class ReconcileHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no types
+    """POST /hub/daas/reconcile."""
+
+    async def post(self) -> None:
+        """Remove things without a session; answer with the sessions."""
+        # The hub knows custom scopes only after its decorators were evaluated.
+        if SCOPE not in self.expanded_scopes:
+            raise web.HTTPError(403)
+        removed = await remove_orphans(self.users, self.log)
+        report = HubReport(sessions=tuple(live_sessions(self.users)), removed=tuple(removed))
+        self.set_header("Content-Type", "application/json")
+        self.write(report.model_dump_json())
+
+
+HANDLERS = [(r"/daas/reconcile", ReconcileHandler)]
+
+
+def check_configuration(config: Config) -> None:
+    """Raise ConfigurationError unless the spawner's whole configuration fits: asked when the hub starts."""
+    DaasSpawner(config=config).build_deployment()
+
+
+async def remove_orphans(users: Any, log: Any) -> list[str]:
+    """Remove the backends' things that belong to no session of this hub; return their session ids."""
+    removed = []
+    for key, backend in deployment_in(users.settings).backends.items():
+        try:
+            for session_id in sorted(await backend.things()):
+                # Checked after the last await: a session may have begun while the backend was asked.
+                if not _may_be_removed(session_id, users):
+                    continue
+                log.warning("Removing what is left of session %s from backend %s", session_id, key)
+                await backend.remove(session_id)
+                removed.append(session_id)
+        except Exception:
+            # One backend that does not answer must not keep the others from being looked at.
+            log.exception("Backend %s cannot be reconciled", key)
+    return removed
+
+
+def _may_be_removed(session_id: str, users: Any) -> bool:
+    records = [spawner.record for spawner in _spawners(users)]
+    if not all(record.understood for record in records):
+        return False
+    return session_id not in {record.session_id for record in records}
+
+
+def live_sessions(users: Any) -> Iterator[LiveSession]:
+    """Return the hub's sessions that hold, or are about to hold, something."""
+    for spawner in _spawners(users):
+        if not matches(SESSION_ID, spawner.record.session_id):
+            continue
+        yield LiveSession(
+            person=spawner.user.name,
+            name=spawner.name,
+            session_id=spawner.record.session_id,
+            state=_STATES.get(spawner.pending, SessionState.RUNNING),
+            started=_moment(spawner.orm_spawner.started),
+            last_activity=_moment(spawner.orm_spawner.last_activity),
+        )
+
+
+def _spawners(users: Any) -> Iterator[DaasSpawner]:
+    for user in list(users.values()):
+        for spawner in list(user.spawners.values()):
+            if isinstance(spawner, DaasSpawner) and (spawner.active or spawner.record.running):
+                yield spawner
+
+
+def _moment(value: datetime | None) -> datetime | None:
+    # The hub stores UTC without saying so.
+    return None if value is None else value.replace(tzinfo=timezone.utc)
