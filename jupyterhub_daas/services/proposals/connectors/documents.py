@@ -61,12 +61,17 @@ def read_entries(stream: BinaryIO) -> Iterator[Entry]:
     try:
         yield from _Document(loader).entries()
     except yaml.MarkedYAMLError as error:
-        line = getattr(error.problem_mark or error.context_mark, "line", -1) + 1
+        line = _line_at(error.problem_mark or error.context_mark)
         raise DirectoryError(f"line {line}: {error.problem or 'no YAML'}", line=line) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DirectoryError("the file is no UTF-8 text in YAML") from error
     finally:
         loader.dispose()
+
+
+def _line_at(mark: Any) -> int:
+    # People count lines from one.
+    return 1 if mark is None else int(mark.line) + 1
 
 
 class _Document:
@@ -108,7 +113,7 @@ class _Document:
         if event.value in seen:
             raise self._error(event, f"{event.value[:80]!r} is given twice")
         seen.add(event.value)
-        return event.value, event.start_mark.line + 1
+        return event.value, _line_at(event.start_mark)
 
     def _value(self, event: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
@@ -141,7 +146,7 @@ class _Document:
     def _sequence(self, depth: int) -> PlacedList:
         value = PlacedList()
         while not isinstance(event := self._loader.get_event(), yaml.SequenceEndEvent):
-            value.lines[len(value)] = event.start_mark.line + 1
+            value.lines[len(value)] = _line_at(event.start_mark)
             value.append(self._value(event, depth + 1))
         return value
 
@@ -150,5 +155,5 @@ class _Document:
             raise self._error(event, "must be a mapping of names")
 
     def _error(self, event: Any, problem: str) -> DirectoryError:
-        line = event.start_mark.line + 1
+        line = _line_at(event.start_mark)
         return DirectoryError(f"line {line}: {problem}", line=line)
