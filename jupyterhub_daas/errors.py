@@ -4,7 +4,7 @@ DaasError
 ├─ AccessError          Unauthenticated · NotFound · NotAMember · ProposalClosed · AccountUnknown
 │                       AccountBlocked · NoEntry · TooManyAttempts · ConditionsNotAccepted · ProfileNotAllowed
 ├─ SelectionError       UnknownProfile · UnknownEnvironment · UnknownFlavour · InvalidOption · NotOurName
-├─ InvalidInputError    a body, a query or a path that does not fit the contract
+├─ InvalidInputError    TooLarge   (a body, a query or a path that does not fit the contract)
 ├─ ConflictError        the thing exists already and is another
 ├─ QuotaExceededError   dimension, scope, limit, used, asked
 ├─ BackendError         BackendUnavailable · NoCapacity · StartTimeout · SessionLost
