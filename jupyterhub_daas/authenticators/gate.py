@@ -59,6 +59,11 @@ class Gate:
         self._denied = frozenset(each.casefold() for each in denied)
         self._clock = clock
 
+    async def close(self) -> None:
+        """Close the connections to the services."""
+        await self._proposals.close()
+        await self._accounts.close()
+
     async def resolve(self, identity: Identity, *, facility_account: bool = False) -> Admission:
         """Return the person behind an identity with the roles in force, or raise the refusal.
 

@@ -41,7 +41,7 @@ def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
     advice: tuple[str, ...]
     if isinstance(error, AccountBlockedError):
         advice = ("Please contact the user office; they can tell you more and lift the block.",)
-        return RefusalPage(403, _SIGNED_IN, error.message, advice, identity, error.code, try_again=False)
+        return RefusalPage(403, _SIGNED_IN, error.message, advice, None, error.code, try_again=False)
     if isinstance(error, NoEntryError):
         advice = (
             "Are you part of a proposal? Ask its principal investigator to add you to the participants at "
@@ -50,7 +50,7 @@ def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
             _OTHER_ACCOUNT,
         )
         text = "You are on no proposal of this facility and have no role here: there is nothing to open."
-        return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
+        return RefusalPage(403, _SIGNED_IN, text, advice, None, error.code)
     if isinstance(error, UpstreamError):
         advice = ("Please try again in a few minutes. Sessions that run go on meanwhile.",)
         return RefusalPage(
