@@ -7,6 +7,7 @@ them only when the backend has said that the session ended. A refused start leav
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,8 @@ from traitlets import Any as AnyTrait
 from traitlets import Bool, Dict, Unicode, default
 
 from jupyterhub_daas.core.catalogue import EnvironmentKind
-from jupyterhub_daas.core.reservations import DEFAULT_HOLD_SECONDS
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.reservations import DEFAULT_HOLD_SECONDS, MAX_HOLD_SECONDS
 from jupyterhub_daas.core.selection import Selection
 from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import (
@@ -26,6 +28,7 @@ from jupyterhub_daas.errors import (
     ConflictError,
     DaasError,
     NotFoundError,
+    QuotaExceededError,
     SessionLostError,
     StartTimeoutError,
 )
@@ -41,6 +44,8 @@ from jupyterhub_daas.spawners.view import SessionView, view_of
 
 # How long the error page of a refused start can be read.
 GHOST_SECONDS = 120.0
+# The hub's form waits this long for a start before it shows the progress page.
+EARLY_SECONDS = 1.0
 # How long the hub may still want the row of a start that was cancelled.
 CANCELLED_SECONDS = 5.0
 DEPLOYMENT = "daas_deployment"
@@ -117,7 +122,7 @@ class DaasSpawner(DelegatingSpawner):
     ).tag(config=True)
 
     def __init__(self, **given: Any) -> None:
-        self._admission: Admission | None = None
+        self._began = 0.0
         super().__init__(**given)
         quieten(self.log, logging.getLogger("asyncio"))
 
@@ -169,18 +174,18 @@ class DaasSpawner(DelegatingSpawner):
     async def run_pre_spawn_hook(self) -> None:
         """Decide, reserve and build the child; whatever may refuse a start does so here."""
         self._events.clear()
+        self._began = time.monotonic()
         self._stuck = False
         session_id = secrets.token_hex(8)
         try:
             admission = await self._admit(session_id)
+            self._build_child(admission.launch)
             await self._reserve(admission)
-            self._build_child(admission)
         except DaasError as error:
+            # Nothing was started: nobody has to ask the backend whether it ended.
+            self.child, self.record.running = None, False
             raise self._refusal(error) from error
         await maybe_future(super().run_pre_spawn_hook())
-        # The hub commits this before the start begins to run: after a crash the session is found again.
-        self.record.running = True
-        self.orm_spawner.state = self.get_state()
 
     async def _admit(self, session_id: str) -> Admission:
         self.tell(5, "Checking your account and the proposal")
@@ -203,7 +208,6 @@ class DaasSpawner(DelegatingSpawner):
             session=self.name,
             session_id=session_id,
             now=now,
-            hold_seconds=DEFAULT_HOLD_SECONDS,
         )
         self.record = Record(
             ran=self.record.ran,
@@ -219,20 +223,24 @@ class DaasSpawner(DelegatingSpawner):
     def _sent(self) -> object:
         return self.user_options
 
-    async def _reserve(self, admission: Admission) -> None:
-        self.tell(15, "Checking your quota")
-        # Recorded before it is done: a hub that is killed between the two still releases it.
-        self.record.reserved = True
-        rows.keep_state(self, self.get_state())
-        await self.deployment.quotas.reserve(admission.launch.session_id, admission.request)
-
-    def _build_child(self, admission: Admission) -> None:
-        launch = admission.launch
-        if launch.mounts:
-            self.tell(30, f"Mounting {launch.proposal}")
+    def _build_child(self, launch: Launch) -> None:
         backend = self.deployment.backends[launch.backend]
         self.adopt(backend.build_child(launch, self.given()))
-        self._admission = admission
+
+    async def _reserve(self, admission: Admission) -> None:
+        self.tell(15, "Checking your quota")
+        # Recorded before anything is done: a hub that is killed in between finds, ends and releases it all.
+        self.record.running = self.record.reserved = True
+        rows.keep_state(self, self.get_state())
+        seconds = min(self.start_timeout + self.http_timeout + DEFAULT_HOLD_SECONDS, MAX_HOLD_SECONDS)
+        request = admission.request.model_copy(update={"hold_seconds": seconds})
+        try:
+            await self.deployment.quotas.reserve(self.record.session_id, request)
+        except QuotaExceededError:
+            self.record.reserved = False
+            raise
+        if admission.launch.mounts:
+            self.tell(30, f"Mounting {self.record.proposal}")
 
     async def start(self) -> Any:
         """Start the child and make the reservation active."""
@@ -243,7 +251,7 @@ class DaasSpawner(DelegatingSpawner):
             await self._activate()
         except asyncio.TimeoutError:
             late = StartTimeoutError(
-                "The session did not come up in time. Please try again; if it happens twice, tell the support."
+                "The session did not come up in time. Please try again. If it happens twice, tell support."
             )
             raise self._refusal(late) from None
         except DaasError as error:
@@ -303,10 +311,16 @@ class DaasSpawner(DelegatingSpawner):
         if self.active and not self._stop_pending:
             return
         if rows.forget(self):
-            IOLoop.current().call_later(GHOST_SECONDS, self._vanish)
+            # An early refusal was the answer to the request itself; a later one is read on the progress page.
+            early = time.monotonic() - self._began < EARLY_SECONDS
+            IOLoop.current().call_later(0.0 if early else GHOST_SECONDS, self._vanish)
 
     def _vanish(self) -> None:
-        if dict.get(self.user.spawners, self.name) is self and not self.active:
+        if dict.get(self.user.spawners, self.name) is not self:
+            return
+        if self.active:
+            IOLoop.current().call_later(EARLY_SECONDS, self._vanish)
+        else:
             del self.user.spawners[self.name]
 
     # --- what pages show

@@ -37,7 +37,6 @@ async def admit(
     session: str,
     session_id: str,
     now: datetime,
-    hold_seconds: int,
 ) -> Admission:
     """Ask the services about a start, and refuse it or say what it holds."""
     accounts, proposals = deployment.accounts, deployment.proposals
@@ -91,7 +90,6 @@ async def admit(
         instruments=instruments,
         expires_at=expires_at,
         idle_seconds=None if lifetime.idle is None else round(lifetime.idle.total_seconds()),
-        hold_seconds=hold_seconds,
     )
     return Admission(launch, request)
 

@@ -190,28 +190,21 @@ def _place_link(root: int, target: str, source: str) -> None:
 
 
 def _drop_link(root: int, target: str) -> None:
-    *parts, name = target.split("/")
+    parts = target.split("/")
     try:
-        folder = _open_folder(root, parts, make=False)
-    except OSError:
-        return
-    try:
-        if _link_target(folder, name) is not None:
-            os.unlink(name, dir_fd=folder)
-    except OSError:
-        return
-    finally:
-        os.close(folder)
-    try:
-        above = _open_folder(root, parts[:-1], make=False)
-    except OSError:
-        return
-    try:
-        os.rmdir(parts[-1], dir_fd=above)
+        folder = _open_folder(root, parts[:-1], make=False)
+        try:
+            if _link_target(folder, parts[-1]) is not None:
+                os.unlink(parts[-1], dir_fd=folder)
+        finally:
+            os.close(folder)
+        above = _open_folder(root, parts[:-2], make=False)
+        try:
+            os.rmdir(parts[-2], dir_fd=above)
+        finally:
+            os.close(above)
     except (OSError, IndexError):
-        pass  # the person keeps something there
-    finally:
-        os.close(above)
+        pass  # it is gone already, or the person keeps something of her own there
 
 
 def _link_target(folder: int, name: str) -> str | None:
@@ -382,6 +375,8 @@ def main() -> int:
     # Blocked before the first fork, so that no request to stop is lost between two steps.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
     try:
+        if os.geteuid() == 0:
+            raise LaunchError("A session never runs as root.")
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         place_links(order["home"], os.environ.get(PROPOSAL, ""), order["mounts"], order["folder"])
         log = open_log(order["home"], order["log"])

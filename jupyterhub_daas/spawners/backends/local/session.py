@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import TYPE_CHECKING, Any, cast
@@ -142,6 +143,12 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
                 return
             await asyncio.sleep(pause)
             pause = min(pause * 1.2, 0.25)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Add nothing to the front spawner's words: what comes next takes a moment only."""
+        nothing: tuple[dict[str, Any], ...] = ()
+        for event in nothing:
+            yield event
 
     async def poll(self) -> int | None:
         """Return None while the guard lives; end what it left behind before saying that the session ended."""
