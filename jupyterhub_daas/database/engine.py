@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeftError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -65,12 +65,20 @@ def answering() -> Iterator[None]:
     """Say UpstreamUnavailableError when the database is away; what is our own fault stays as it is."""
     try:
         yield
-    except (DataError, IntegrityError, ProgrammingError):
-        raise
     except (DBAPIError, NoConnectionLeftError, OSError) as error:
+        if isinstance(error, DBAPIError) and not _is_away(error):
+            raise
         raise UpstreamUnavailableError(
             "The database does not answer. Please try again in a minute.", service="database"
         ) from error
+
+
+def _is_away(error: DBAPIError) -> bool:
+    if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+        return True
+    # PostgreSQL's classes of errors: connection, too few resources, shut down or starting, system.
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return state[:2] in ("08", "53", "57", "58")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
