@@ -1,7 +1,8 @@
 """A single-user server for tests: up in a moment, and it does in the session what a test asks it to.
 
 Usage: python small_server.py MODE. Modes: works, slow (listens after a while), never (never listens), dies
-(at once). Below its prefix: POST run executes a shell command and answers its output, POST leave ends the server.
+(at once). Below its prefix, POST run executes a shell command and answers its output; POST leave ends the
+server.
 """
 
 import json

@@ -84,9 +84,7 @@ def descendants(roots: set[int], parents: dict[int, int]) -> set[int]:
 
 
 def place_links(home: str, proposal: str, mounts: dict[str, str], folder: str) -> None:
-    """Link the mounts (target in the home -> source), and drop the links that other proposals left.
-
-    The proposal's `folder` is made in any case.
+    """Make the proposal's folder, link its mounts (target -> source), drop links that other proposals left.
 
     Every step is taken relative to an open folder and follows no link, so that nothing is made outside.
     """
@@ -395,7 +393,6 @@ def main() -> int:
         os._exit(status)
     os.close(report)
     os.close(log)
-    # The keeper needs its grace time and a moment for the killing.
     return _watch(keeper, order["grace"] + 3.0)
 
 

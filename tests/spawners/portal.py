@@ -1,0 +1,152 @@
+"""A portal whose sessions are small servers, and what the tests of the spawners ask of it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from jupyterhub_daas.spawners.backends.local import processes
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+
+SERVER = Path(__file__).with_name("small_server.py")
+MODES = ("works", "slow", "never", "dies")
+PROPOSAL = "20180301"
+WANTED = {"proposal": PROPOSAL, "environment": "works"}
+PLENTY = {"default": {}, "default_flavour": "small"}
+
+
+def small_profile(mode: str, **options: Any) -> dict[str, Any]:
+    """Return a profile whose sessions are small servers; any Python will do for these."""
+    command = ["/usr/bin/python3", str(SERVER), mode]
+    return {
+        "environment": mode,
+        "backend": "local",
+        "flavours": ["small", "medium"],
+        "options": {"command": command, **options},
+    }
+
+
+def small_settings(quotas: Mapping[str, Any] = PLENTY, **more: Any) -> dict[str, Any]:
+    """Return the settings of a portal with one environment for each way to fail, and the real ones."""
+    real = {
+        "jupyter": {"title": "Jupyter", "kind": "jupyter"},
+        "desktop": {"title": "Desktop", "kind": "desktop"},
+    }
+    return {
+        "environments": {**{mode: {"title": mode.title(), "kind": "jupyter"} for mode in MODES}, **real},
+        "profiles": {
+            "works": small_profile("works"),
+            "slow": small_profile("slow"),
+            "never": small_profile("never", start_seconds=4),
+            "dies": small_profile("dies"),
+            **{key: {"environment": key, "backend": "local", "flavours": ["small"]} for key in real},
+        },
+        "quotas": dict(quotas),
+        **more,
+    }
+
+
+class Portal:
+    """Ask a portal about sessions, as the tests' own service."""
+
+    def __init__(self, stack: Stack, people: tuple[str, ...] = ("amara",)) -> None:
+        self.stack = stack
+        for person in people:
+            stack.accept_conditions(person)
+
+    def start(self, name: str, options: object = None, person: str = "amara") -> requests.Response:
+        """Start a session through REST."""
+        body = {"user_options": WANTED if options is None else options}
+        return self.stack.admin("POST", f"/users/{person}/servers/{name}", json=body)
+
+    def stop(self, name: str, person: str = "amara", *, remove: bool = False) -> requests.Response:
+        """End a session and wait until it has."""
+        answer = self.stack.admin("DELETE", f"/users/{person}/servers/{name}", json={"remove": remove})
+        wait_until(lambda: not self.model(name, person).get("pending"), 30, what=f"{name} stopped")
+        return answer
+
+    def model(self, name: str, person: str = "amara") -> dict[str, Any]:
+        """Return the hub's model of a session; empty if it has none."""
+        answer = self.stack.admin("GET", f"/users/{person}", params={"include_stopped_servers": 1})
+        model: dict[str, Any] = answer.json()["servers"].get(name, {})
+        return model
+
+    def names(self, person: str = "amara") -> set[str]:
+        """Return the names of all sessions that the hub knows of a person, the default one left out."""
+        answer = self.stack.admin("GET", f"/users/{person}", params={"include_stopped_servers": 1})
+        return set(answer.json()["servers"]) - {""}
+
+    def wait_ready(self, name: str, person: str = "amara", seconds: float = 30) -> dict[str, Any]:
+        """Wait until a session can be entered."""
+        wait_until(lambda: self.model(name, person).get("ready"), seconds, what=f"{name} is ready")
+        return self.model(name, person)
+
+    def session_id(self, name: str, person: str = "amara") -> str:
+        """Return the session id that the hub recorded."""
+        return str(self.model(name, person)["state"]["session_id"])
+
+    def held(self, person: str | None = None) -> dict[str, str]:
+        """Return the state of each reservation that holds something, by session id."""
+        query = {"limit": 100} | ({"person": person} if person else {})
+        answer = self.stack.call("quotas", "GET", "reservations", params={"state": "held,active", **query})
+        answer.raise_for_status()
+        return {each["session_id"]: each["state"] for each in answer.json()["items"]}
+
+    def run(self, name: str, command: str, person: str = "amara") -> str:
+        """Run a shell command inside a session of a small server; return what it wrote."""
+        state = self.model(name, person)["state"]["child"]
+        prefix = f"{self.stack.base_url}user/{person}/{name}/"
+        url = f"http://127.0.0.1:{state['port']}{prefix}run"
+        return str(requests.post(url, data=command, timeout=20).json()["output"])
+
+    def reconcile(self) -> dict[str, Any]:
+        """Have the hub compare its sessions with what runs."""
+        headers = {"Authorization": f"token {self.stack.service_token}"}
+        answer = requests.post(f"{self.stack.url}/hub/daas/reconcile", headers=headers, timeout=60)
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
+        return content
+
+    @property
+    def hub_id(self) -> str:
+        """Return the hub's tag on its processes."""
+        return (self.stack.folder / "state" / "hub-id").read_text()
+
+    def living(self) -> frozenset[str]:
+        """Return the ids of all sessions with a living process on this machine."""
+        return processes.find_sessions(self.hub_id)
+
+    def family(self, session_id: str) -> frozenset[int]:
+        """Return the living processes of a session."""
+        return processes.find_family(self.hub_id, session_id).members
+
+    def clean(self) -> None:
+        """End all sessions and forget them."""
+        for user in self.stack.admin("GET", "/users").json():
+            for name in self.names(user["name"]):
+                self.stop(name, user["name"], remove=True)
+        wait_until(lambda: not self.living(), 30, what="no session lives")
+
+
+def tracebacks(text: str) -> list[str]:
+    """Return the lines of a log that begin a traceback."""
+    return [line for line in text.splitlines() if "Traceback (most recent call last)" in line]
+
+
+@contextmanager
+def quiet_log(stack: Stack) -> Iterator[None]:
+    """Fail if the hub or a service writes a traceback meanwhile."""
+    before = len(stack.log())
+    yield
+    assert tracebacks(stack.log()[before:]) == [], stack.log()[before:][-3000:]
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
