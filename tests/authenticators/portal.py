@@ -14,7 +14,7 @@ from jupyterhub_daas.authenticators.accounts import write_entry
 from tests.support.directory_services import DirectoryServices
 from tests.support.identity_provider import IdentityProvider
 from tests.support.sign_in import browser
-from tests.support.stack import Stack
+from tests.support.stack import Stack, xsrf_of
 
 PASSWORD = "a password nobody guesses"
 ACCOUNTS = ("amara", "bruno", "dora", "zoe")
@@ -39,7 +39,6 @@ class Portal:
     def __init__(self, folder: Path, *, refresh_age: int = 300) -> None:
         self.services = DirectoryServices().start()
         self.umbrella, self.institute = IdentityProvider().start(), IdentityProvider().start()
-        self.institute.subject = "amara@institute.example"
         providers = [
             self.umbrella.settings(),
             self.institute.settings(key="institute", title="Institute", client_authentication="post"),
@@ -61,21 +60,20 @@ class Portal:
         """Return the portal's address."""
         return self.stack.url
 
-    def know_everybody(self) -> None:
-        """Let the services know the people of the tests, as if nothing had happened yet."""
-        self.services.__dict__.update(
-            blocked={}, roles={}, away=set(), answers={}, identities={}, proposals={}
-        )
+    def begin(self) -> None:
+        """Let everybody be as if nothing had happened yet."""
+        for provider in (self.umbrella, self.institute):
+            provider.be_honest()
+        self.institute.subject = "bruno@institute.example"
+        self.services.forget_everything()
         self.services.know("amara", identity=(self.umbrella.issuer, "amara@umbrella.example"))
         self.services.know("bruno", identity=(self.institute.issuer, "bruno@institute.example"))
         self.services.know("dora", proposals=0)
-        for provider in (self.umbrella, self.institute):
-            provider.away.clear()
-        self.umbrella.subject, self.institute.subject = "amara@umbrella.example", "bruno@institute.example"
+        self.services.know("zoe")
 
     def start(self) -> "Portal":
         """Start the proxy and the hub."""
-        self.know_everybody()
+        self.begin()
         self.stack.start()
         return self
 
@@ -94,6 +92,23 @@ class Portal:
         answer = self.stack.admin("GET", f"/users/{username}")
         found: dict[str, Any] = answer.json()
         return found
+
+    def api_token(self, session: requests.Session, username: str) -> str:
+        """Return a new API token that somebody who is signed in makes for herself."""
+        session.get(f"{self.url}/hub/token", timeout=30)
+        answer = session.post(
+            f"{self.stack.api}/users/{username}/tokens",
+            json={"note": "tests"},
+            headers={"X-XSRFToken": xsrf_of(session, "/hub/")},
+            timeout=30,
+        )
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
+    def ask_api(self, token: str, method: str = "GET", path: str = "/user") -> requests.Response:
+        """Ask the hub's REST API with a token only."""
+        headers = {"Authorization": f"token {token}"}
+        return requests.request(method, self.stack.api + path, headers=headers, timeout=60)
 
     def visit(self) -> requests.Session:
         """Return a new browser."""

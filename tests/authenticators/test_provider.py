@@ -65,7 +65,7 @@ async def test_the_request_carries_state_nonce_and_a_challenge_but_no_verifier(
 
 
 FORGERIES: dict[str, Callable[[IdentityProvider], None]] = {
-    "signed by another key": lambda it: setattr(it, "key", Rekeyed(it)),
+    "signed by another key": lambda it: setattr(it, "key", rekeyed(it)),
     "not signed": lambda it: setattr(it, "sign", unsigned),
     "hmac with the public key": lambda it: setattr(
         it,
@@ -99,12 +99,13 @@ FORGERIES: dict[str, Callable[[IdentityProvider], None]] = {
 }
 
 
-def Rekeyed(provider: IdentityProvider) -> RSAKey:
+def rekeyed(provider: IdentityProvider) -> RSAKey:
     """Return a new key, after the provider's present one is pinned as the published one."""
     published = provider._jwks_response()
     body = published.body
     provider.jwks = lambda: web.Response(body=body, content_type="application/json")
-    return RSAKey.generate_key(2048)
+    key: RSAKey = RSAKey.generate_key(2048)
+    return key
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)

@@ -21,6 +21,10 @@ class DirectoryServices(ThreadedServer):
     def __init__(self, token: str = TOKEN) -> None:
         super().__init__()
         self.token = token
+        self.forget_everything()
+
+    def forget_everything(self) -> None:
+        """Know nobody, be there, and answer as the contract says."""
         self.people: dict[str, int] = {}
         self.identities: dict[tuple[str, str], str] = {}
         self.proposals: dict[str, int] = {}

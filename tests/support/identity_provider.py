@@ -51,20 +51,7 @@ class IdentityProvider(ThreadedServer):
         self.algorithm = "RS256"
         self.key: RSAKey | ECKey | OKPKey = RSAKey.generate_key(2048)
         self.kid = "first"
-        self.subject = "amara@umbrella.example"
-        self.claims: Claims = {"name": "Amara Okafor", "email": "amara@uni.example"}
-        self.access_token_seconds = 300
-        self.issue_refresh_tokens = True
-        self.clock: Callable[[], float] = time.time
-        # What a test replaces to make it lie.
-        self.change_claims: Callable[[Claims], Claims] = lambda claims: claims
-        self.sign: Callable[[Claims], str] = self._sign
-        self.metadata_changes: Claims = {}
-        self.response_changes: dict[str, str | None] = {}
-        self.userinfo: Callable[[str], web.Response] = self._userinfo_response
-        self.jwks: Callable[[], web.Response] = self._jwks_response
-        self.token_changes: Callable[[Claims], Claims] = lambda answer: answer
-        self.away: set[str] = set()
+        self.be_honest()
         # What it remembers.
         self.asked: Counter[str] = Counter()
         self.forms: list[dict[str, str]] = []
@@ -73,6 +60,22 @@ class IdentityProvider(ThreadedServer):
         self._spent: dict[str, str] = {}
         self._access: dict[str, tuple[str, float]] = {}
         self._revoked: set[str] = set()
+
+    def be_honest(self) -> None:
+        """Stop lying: the attributes that a test replaces to make it lie, be another, or be away."""
+        self.subject = "amara@umbrella.example"
+        self.claims: Claims = {"name": "Amara Okafor", "email": "amara@uni.example"}
+        self.access_token_seconds = 300
+        self.issue_refresh_tokens = True
+        self.clock: Callable[[], float] = time.time
+        self.change_claims: Callable[[Claims], Claims] = lambda claims: claims
+        self.sign: Callable[[Claims], str] = self._sign
+        self.metadata_changes: Claims = {}
+        self.response_changes: dict[str, str | None] = {}
+        self.userinfo: Callable[[str], web.Response] = self._userinfo_response
+        self.jwks: Callable[[], web.Response] = self._jwks_response
+        self.token_changes: Callable[[Claims], Claims] = lambda answer: answer
+        self.away: set[str] = set()
 
     @property
     def issuer(self) -> str:

@@ -26,7 +26,7 @@ from jupyterhub_daas.errors import (
     UpstreamError,
 )
 
-FRESH = 60.0
+FRESH = 10.0
 RETRY_AFTER = 3.0
 KEYS_LAST = 3600.0
 EARLY = 30
@@ -93,7 +93,7 @@ class OpenIDProvider:
         self._keys_at = float("-inf")
 
     async def find(self, *, stale: bool = False) -> Metadata:
-        """Return the provider's metadata, at most a minute old; `stale` takes old ones when it is away."""
+        """Return the provider's metadata, at most ten seconds old; `stale` takes old ones when it is away."""
         async with self._finding:
             age = time.monotonic() - self._tried_at
             if age > (FRESH if self._fault is None else RETRY_AFTER):
