@@ -216,9 +216,8 @@ class MountsHandler(DirectoryHandler):
 
 def mounts_of(roots: Roots, folder: str, identifier: str) -> tuple[Mount, ...]:
     """Return the mounts of a proposal's folder, or raise if one leads out of the roots."""
-    place = roots.place(folder)
     return tuple(
-        Mount(source=roots.resolve(place / name), target=f"proposals/{identifier}/{name}", mode=mode)
+        Mount(source=roots.resolve(f"{folder}/{name}"), target=f"proposals/{identifier}/{name}", mode=mode)
         for name, mode in FOLDERS
     )
 

@@ -3,6 +3,7 @@
 A proposal is visible to its members and to the scientists of its instruments; `viewer` None sees all.
 """
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -28,6 +29,9 @@ from jupyterhub_daas.services.proposals.tables import (
 )
 
 
+MAX_TOTALS = 1000
+
+
 class SnapshotState(NamedTuple):
     """Which snapshot is in use."""
 
@@ -44,6 +48,7 @@ class DirectoryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._has_snapshot = False
+        self._totals: OrderedDict[tuple[object, str, Listing], int] = OrderedDict()
 
     async def snapshot(self) -> SnapshotState | None:
         """Return which snapshot is in use."""
@@ -113,10 +118,23 @@ class DirectoryStore:
             if not query.walks and (rows or listing.offset == 0):
                 total = int(rows[0].total) if rows else 0
             else:
-                total = int(await connection.scalar(query.total()) or 0)
+                total = await self._total(connection, username, listing, query)
         return Page[Proposal](
             items=tuple(Proposal.model_validate_json(row.record) for row in rows), total=total
         )
+
+    async def _total(
+        self, connection: AsyncConnection, username: str, listing: Listing, query: ListingQuery
+    ) -> int:
+        """Count, or remember: who turns pages and sorts tens of thousands is not to wait for the count."""
+        read_at = await connection.scalar(select(snapshots.c.read_at))
+        asked = listing.model_copy(update={"offset": 0, "limit": 0, "column": "", "descending": False})
+        key = (read_at, username, asked)
+        if key not in self._totals:
+            self._totals[key] = int(await connection.scalar(query.total()) or 0)
+            if len(self._totals) > MAX_TOTALS:
+                self._totals.popitem(last=False)
+        return self._totals[key]
 
     # --- one proposal
 

@@ -4,10 +4,10 @@ The models ending in `InFile` are the file's schema. A time without zone is UTC.
 configured roots, with links followed; a folder may belong to one proposal only.
 """
 
-import os
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
@@ -36,6 +36,8 @@ from jupyterhub_daas.services.proposals.connectors.documents import Entry, read_
 from jupyterhub_daas.services.proposals.roots import OutsideRootsError, Roots, clean
 
 MAX_ERRORS = 10
+# Line ends and tabs are text; a null is none to PostgreSQL.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -45,7 +47,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < 32 and character not in "\n\t" for character in text):
+    if _CONTROL.search(text):
         raise ValueError("must not hold control characters")
     return text
 
@@ -57,7 +59,16 @@ def _plain_path(text: str) -> str:
 
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Text = Annotated[str, AfterValidator(_printable)]
+
+
+def _relative_path(text: str) -> str:
+    if clean(text).startswith("/"):
+        raise ValueError("must be relative to the proposal's folder")
+    return text
+
+
 PlainPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_plain_path)]
+RelativePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_relative_path)]
 Found = TypeVar("Found", bound="_InFile")
 
 
@@ -110,7 +121,7 @@ class DatasetInFile(_InFile):
 
     pid: Annotated[Text, Field(min_length=1, max_length=200)]
     name: Annotated[Text, Field(max_length=300)]
-    path: PlainPath
+    path: RelativePath
     size: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     state: DatasetState = DatasetState.UNKNOWN
     created: Moment | None = None
@@ -158,6 +169,8 @@ class FileConnector(Connector):
                 return _Reading(self._roots).snapshot(read_entries(stream))
         except OSError as error:
             raise DirectoryError(f"{self._path}: {error.strerror}") from error
+        except OutsideRootsError as error:
+            raise DirectoryError(f"directory.roots: a root {error}") from error
         except DirectoryError as error:
             raise DirectoryError(f"{self._path}: {error.message}", line=error.line) from None
 
@@ -167,7 +180,7 @@ class _Reading:
 
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
-        self._known: dict[PurePosixPath, PurePosixPath] = {}
+        self._above = roots.followed()
         self._people: dict[str, PersonEntry] = {}
         self._instruments: dict[str, InstrumentEntry] = {}
         self._proposals: dict[str, ProposalEntry] = {}
@@ -308,7 +321,9 @@ class _Reading:
             return None
         try:
             folder = self._roots.place(given.folder)
-            real = self._roots.resolve(folder, self._known)
+            # Kept for this proposal only: all paths of a large facility would fill the memory.
+            known = dict(self._above)
+            real = self._roots.resolve(folder, known)
         except OutsideRootsError as error:
             self._refuse(entry, ("folder",), str(error))
             return None
@@ -316,12 +331,12 @@ class _Reading:
         if owner != entry.key:
             self._refuse(entry, ("folder",), f"is the folder of proposal {owner} already")
         for index, dataset in enumerate(given.datasets):
-            self._check_dataset(entry, index, folder / dataset.path)
-        return os.fspath(folder)
+            self._check_dataset(entry, index, f"{folder}/{clean(dataset.path)}", known)
+        return folder
 
-    def _check_dataset(self, entry: Entry, index: int, path: PurePosixPath) -> None:
+    def _check_dataset(self, entry: Entry, index: int, path: str, known: dict[str, str]) -> None:
         try:
-            self._roots.resolve(path, self._known)
+            self._roots.resolve(path, known)
         except OutsideRootsError as error:
             self._refuse(entry, ("datasets", index, "path"), str(error))
 

@@ -1,0 +1,284 @@
+"""The proposals service's queries at a facility of ten proposals and at one of 100 000, in one run.
+
+Run it as ``python -m benchmarks.proposals_scale``; ``--database-url postgresql://…`` names an empty database
+instead of SQLite. With ``--file`` the large facility is also written as YAML and read by the service's reader.
+"""
+
+import argparse
+import asyncio
+import random
+import re
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.measuring import median, report
+from jupyterhub_daas.core.people import Identity, Person
+from jupyterhub_daas.core.proposals import (
+    Dataset,
+    DatasetState,
+    Instrument,
+    MemberRole,
+    Proposal,
+    ProposalState,
+)
+from jupyterhub_daas.database.engine import create_engine
+from jupyterhub_daas.database.migrate import upgrade
+from jupyterhub_daas.services.proposals.connectors.base import (
+    InstrumentEntry,
+    PersonEntry,
+    ProposalEntry,
+    Snapshot,
+)
+from jupyterhub_daas.services.proposals.folding import words
+from jupyterhub_daas.services.proposals.listing import SORT_COLUMNS, Listing
+from jupyterhub_daas.services.proposals.loading import Order
+from jupyterhub_daas.services.proposals.snapshots import write_snapshot
+from jupyterhub_daas.services.proposals.store import DirectoryStore
+from jupyterhub_daas.services.proposals.watching import run_reader
+
+SMALL = (10, 20)
+LARGE = (100_000, 20_000)
+INSTRUMENTS = 40
+MEMBER_OF = 10
+ISSUER = "https://umbrella.example"
+STATES = tuple(ProposalState)
+Query = Callable[[], Awaitable[object]]
+
+
+def vocabulary() -> list[str]:
+    """Return words that are the same at each run; the first ones are common."""
+    choose = random.Random(1)
+    return ["".join(choose.choices("aeiouüébcdfghklmnprst", k=choose.randint(3, 11))) for _ in range(4000)]
+
+
+def snapshot_of(proposals: int, people: int) -> Snapshot:
+    """Make a facility; a third of its proposals is at instrument i0, whose scientist is u1.
+
+    Person u0 is a member of the same ten proposals at every size, and nobody else has more than that many.
+    """
+    choose, known = random.Random(2), vocabulary()
+    instruments = [Instrument(name=f"i{n}", title=f"I{n} Imaging") for n in range(INSTRUMENTS)]
+
+    def text(length: int) -> str:
+        return " ".join(
+            known[choose.randrange(40 if choose.random() < 0.3 else len(known))] for _ in range(length)
+        )
+
+    def entry(number: int) -> ProposalEntry:
+        at = [instruments[0 if number % 3 == 0 else 1 + number % (INSTRUMENTS - 1)]]
+        if number % 10 == 0:
+            at.append(instruments[1])
+        team = {f"u{2 + (number * 7 + each) % (people - 2)}": MemberRole.MEMBER for each in range(4)}
+        if number < MEMBER_OF:
+            team["u0"] = MemberRole.PRINCIPAL_INVESTIGATOR
+        identifier = f"{20000000 + number}"
+        return ProposalEntry(
+            proposal=Proposal(
+                identifier=identifier,
+                title=text(8),
+                abstract=text(70),
+                instruments=tuple(dict.fromkeys(at)),
+                state=STATES[number % 4],
+            ),
+            members=tuple(team.items()),
+            datasets=tuple(
+                Dataset(
+                    pid=f"10.5072/{identifier}.{each}",
+                    name=f"Scan {each}",
+                    path=f"raw/scan-{each}.h5",
+                    state=DatasetState.ONLINE,
+                )
+                for each in range(3)
+            ),
+            folder=f"/data/{identifier}",
+        )
+
+    return Snapshot(
+        people=tuple(
+            PersonEntry(
+                person=Person(username=f"u{n}", uid=20000 + n, gid=20000, display_name=f"Person {n}"),
+                identities=(Identity(issuer=ISSUER, subject=f"{n:032x}"),),
+            )
+            for n in range(people)
+        ),
+        instruments=tuple(
+            InstrumentEntry(instrument=each, scientists=("u1",) if each.name in ("i0", "i1") else ())
+            for each in instruments
+        ),
+        proposals=tuple(entry(number) for number in range(proposals)),
+    )
+
+
+def queries(store: DirectoryStore) -> Iterator[tuple[str, Query]]:
+    """Yield what the routes ask, for a member (u0) and for the scientist of two large instruments (u1)."""
+    known = vocabulary()
+
+    def listed(username: str, **given: Any) -> Query:
+        return lambda: store.proposals_of(username, Listing(**given))
+
+    yield "person", lambda: store.person("u0")
+    yield "identity", lambda: store.person_of(Identity(issuer=ISSUER, subject=f"{0:032x}"))
+    yield "proposal", lambda: store.proposal("20000003", "u0")
+    yield "members", lambda: store.members("20000003", "u0")
+    yield "datasets", lambda: store.datasets("20000003", "u0", words=("scan",), offset=0, limit=20)
+    yield "mounts", lambda: store.folder_of("20000003", "u0")
+    for who, username in (("member", "u0"), ("scientist", "u1")):
+        for name, column in SORT_COLUMNS.items():
+            yield f"{who}: list by {name}", listed(username, column=column, descending=True)
+        yield f"{who}: in one state", listed(username, state=STATES[1], column="title_key")
+        yield f"{who}: at one instrument", listed(username, instrument="i0")
+        yield f"{who}: some identifiers", listed(username, identifiers=("20000003", "20000004"))
+        yield f"{who}: search, common word", listed(username, words=words(known[3]))
+        yield f"{who}: search, rare word", listed(username, words=words(known[2000]), column="title_key")
+        yield f"{who}: search, nothing found", listed(username, words=("zzzz",))
+    yield "scientist: page in the middle", listed("u1", offset=15_000, column="title_key")
+
+
+async def time_of(query: Query, rounds: int) -> float:
+    """Return the median time of a query in milliseconds, after one that is not counted."""
+    await query()
+    times = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        await query()
+        times.append(1000 * (time.perf_counter() - begin))
+    return median(times)
+
+
+async def measure(size: tuple[int, int], url: str, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Write a facility of this size to an empty database; return the queries' and the writing's times."""
+    snapshot = snapshot_of(*size)
+    engine = create_engine(url)
+    try:
+        await upgrade(engine, "proposals")
+        writing = {}
+        for name in ("first", "unchanged"):
+            begin = time.perf_counter()
+            now = datetime.now(timezone.utc)
+            await write_snapshot(engine, snapshot, fingerprint=f"{size}", read_at=now)
+            writing[name] = round(time.perf_counter() - begin, 2)
+        store = DirectoryStore(engine)
+        return {name: await time_of(query, rounds) for name, query in queries(store)}, writing
+    finally:
+        await engine.dispose()
+
+
+def write_yaml(path: Path, snapshot: Snapshot) -> None:
+    """Write a facility as the connector *file* reads it."""
+    sections: dict[str, dict[str, Any]] = {
+        "instruments": {
+            each.instrument.name: {"title": each.instrument.title, "scientists": list(each.scientists)}
+            for each in snapshot.instruments
+        },
+        "people": {
+            each.person.username: {
+                **each.person.model_dump(mode="json", include={"uid", "gid", "display_name"}),
+                "identities": [identity.model_dump() for identity in each.identities],
+            }
+            for each in snapshot.people
+        },
+        "proposals": {
+            each.proposal.identifier: {
+                **each.proposal.model_dump(mode="json", include={"title", "abstract", "state"}),
+                "instruments": [instrument.name for instrument in each.proposal.instruments],
+                "folder": each.proposal.identifier,
+                "members": {username: role.value for username, role in each.members},
+                "datasets": [dataset.model_dump(mode="json") for dataset in each.datasets],
+            }
+            for each in snapshot.proposals
+        },
+    }
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(sections, file, Dumper=yaml.CSafeDumper, allow_unicode=True)
+
+
+def peak_memory_of_children() -> int:
+    """Return the most kilobytes that a child of this process has held."""
+    peak = 0
+    for task in Path("/proc/self/task").glob("*/children"):
+        for pid in task.read_text().split():
+            found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+            peak = max(peak, int(found[1]) if found else 0)
+    return peak
+
+
+async def read_file(folder: Path, snapshot: Snapshot) -> dict[str, float]:
+    """Have the service's reader read a facility from a file; return seconds and megabytes."""
+    path = folder / "facility.yaml"
+    write_yaml(path, snapshot)
+    url = f"sqlite:///{folder}/read.sqlite"
+    engine = create_engine(url)
+    await upgrade(engine, "proposals")
+    await engine.dispose()
+    order = Order(database_url=url, connector="file", file=str(path), roots=(str(folder),))
+    begin = time.perf_counter()
+    reading = asyncio.ensure_future(run_reader(order))
+    peak = 0
+    while not (await asyncio.wait([reading], timeout=0.2))[0]:
+        peak = max(peak, peak_memory_of_children())
+    outcome = reading.result()
+    seconds = time.perf_counter() - begin
+    if outcome.error is not None:
+        raise RuntimeError(outcome.error)
+    return {
+        "file_megabytes": round(path.stat().st_size / 1e6, 1),
+        "seconds": round(seconds, 1),
+        "peak_megabytes": round(peak / 1024, 1),
+        "database_megabytes": round((folder / "read.sqlite").stat().st_size / 1e6, 1),
+    }
+
+
+def summary(small: dict[str, float], large: dict[str, float]) -> tuple[str, dict[str, Any]]:
+    """Return the sentence and the figures."""
+    figures = {
+        name: {"small_ms": small[name], "large_ms": large[name], "ratio": round(large[name] / small[name], 2)}
+        for name in small
+    }
+    own = [name for name in figures if not name.startswith("scientist")]
+    own_ratio = max(figures[name]["ratio"] for name in own)
+    middle = median([figures[name]["ratio"] for name in own])
+    slowest = max((name for name in figures if name not in own), key=lambda name: large[name])
+    sentence = (
+        f"a member's answers take {middle} times as long at the large facility (at most {own_ratio} times, "
+        f"{max(large[name] for name in own)} ms); the slowest of an instrument scientist with a third of all "
+        f"proposals takes {large[slowest]} ms ({slowest.removeprefix('scientist: ')})"
+    )
+    return sentence, {"queries": figures, "own_ratio_median": middle, "own_ratio_max": own_ratio}
+
+
+async def run(rounds: int, database_url: str | None, with_file: bool) -> None:
+    """Measure a small and a large facility and print the ratios."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        small, _ = await measure(SMALL, f"sqlite:///{folder}/small.sqlite", rounds)
+        if database_url is not None:
+            # One database for both: the large facility takes the place of the small one.
+            small, _ = await measure(SMALL, database_url, rounds)
+        large, writing = await measure(LARGE, database_url or f"sqlite:///{folder}/large.sqlite", rounds)
+        sentence, figures = summary(small, large)
+        figures["writing_seconds"] = writing
+        if with_file:
+            figures["reading"] = await read_file(folder, snapshot_of(*LARGE))
+    report("proposals_scale", sentence, figures)
+
+
+def main() -> None:
+    """Read the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--database-url")
+    parser.add_argument(
+        "--file", action="store_true", help="also write the large facility as YAML and read it"
+    )
+    given = parser.parse_args()
+    asyncio.run(run(given.rounds, given.database_url, given.file))
+
+
+if __name__ == "__main__":
+    main()
