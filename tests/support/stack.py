@@ -84,6 +84,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def node_modules() -> Path:
     """Return the folder of the Node packages that the tests use."""
     return Path(os.environ.get("DAAS_NODE_MODULES", DEMO / "provider" / "node_modules"))
@@ -225,6 +230,8 @@ class Stack:
             f"http://127.0.0.1:{self.hub_port}{self.base_url}hub/error",
         ]
         self._run("proxy", command, CONFIGPROXY_AUTH_TOKEN=self.proxy_token)
+        # The hub asks the proxy for a few seconds only before it gives up.
+        wait_until(lambda: _listens(self.proxy_port), START_SECONDS, what="the proxy listens")
 
     def start_hub(self, *, wait: bool = True) -> None:
         """Start the hub, with its services, on the state that is there."""
