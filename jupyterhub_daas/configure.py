@@ -62,7 +62,7 @@ def configure(
     token = secrets.token_hex(32)
 
     _set_services(c, started, urls, token, path, lambda name: database_url or _sqlite(folder, name))
-    roles.set_roles(c, set(urls), set(started), HUB_SERVICE)
+    roles.set_roles(c, set(started), HUB_SERVICE)
     _set_hub(c, base, parsed)
     _set_authenticator(c, urls, token)
     _set_spawner(c, parsed, urls, token, folder)
@@ -92,7 +92,7 @@ def _set_services(
             "display": False,
         }
         if name == "portal":
-            entry["oauth_client_allowed_scopes"] = roles.portal_scopes(urls)
+            entry["oauth_client_allowed_scopes"] = roles.portal_scopes(started)
         entries.append(entry)
     c.JupyterHub.services = [*c.JupyterHub.get("services", []), *entries]
 

@@ -84,10 +84,10 @@ def access(services: Collection[str]) -> list[str]:
 
 def portal_scopes(services: Collection[str]) -> list[str]:
     """Return what the portal's token for a person may carry at most."""
-    return [*access(services), *OWN_SESSIONS, *sorted(set(SCOPES) - {"custom:daas:reservations:write"})]
+    return [*access(services), *OWN_SESSIONS]
 
 
-def set_roles(c: Any, known: set[str], started: set[str], hub_service: str) -> None:
+def set_roles(c: Any, started: set[str], hub_service: str) -> None:
     """Declare the custom scopes, and give people, staff and services what they need."""
     c.JupyterHub.custom_scopes = {
         **c.JupyterHub.get("custom_scopes", {}),

@@ -150,6 +150,8 @@ def _observe(name: str, handler: web.RequestHandler) -> None:
 def run(name: str, build: Build) -> None:
     """Serve until the hub ends or says so."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # At INFO the hub's library writes what XSRF tokens are made of.
+    logging.getLogger("tornado.application").setLevel(logging.WARNING)
     die_with_parent()
     try:
         asyncio.run(_serve(ServiceEnvironment.read(name), build))
