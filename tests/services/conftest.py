@@ -1,6 +1,7 @@
 """What the tests of the services share: databases of both kinds, and a portal whose clocks run fast."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -53,3 +54,9 @@ def fast_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running.start()
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def token_of(fast_stack: Stack) -> Callable[[str], str]:
+    """A person's own token of the fast portal, the same one each time."""
+    return cache(fast_stack.token)
