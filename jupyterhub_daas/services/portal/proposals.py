@@ -134,6 +134,8 @@ class ProposalHandler(PageHandler):
             first=(asked.page - 1) * DATASETS,
             pages=max(1, -(-datasets.total // DATASETS)),
             quota=quota,
+            embargoed=proposal.embargo_until is not None and proposal.embargo_until > self.now,
+            instruments={each.name: each.title for each in proposal.instruments},
             favourite=identifier in favourites,
             blocked=standing.blocked,
             offered=environments_for(self.facility_settings.catalogue, proposal, roles),

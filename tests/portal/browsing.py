@@ -1,0 +1,69 @@
+"""A person at the portal without a browser: the requests that one would send."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from tests.support.stack import Stack, xsrf_of
+
+NAVIGATES = {"Sec-Fetch-Mode": "navigate"}
+
+
+def portal(stack: Stack, path: str) -> str:
+    """Return the address of a page."""
+    return stack.service_url("portal") + path
+
+
+def arrive(stack: Stack, person: str) -> requests.Session:
+    """Log a person in who has accepted the conditions, and open her proposals."""
+    session = stack.login(person)
+    stack.accept_conditions(person)
+    session.get(portal(stack, "proposals"), timeout=30).raise_for_status()
+    return session
+
+
+def post(stack: Stack, session: requests.Session, path: str, **fields: str) -> requests.Response:
+    """Send a form of a page."""
+    fields.setdefault("_xsrf", xsrf_of(session, "/portal/"))
+    return session.post(portal(stack, path), data=fields, timeout=60, allow_redirects=False)
+
+
+def listed(page: str) -> list[str]:
+    """Return the identifiers of the proposals on a page, in order."""
+    return re.findall(r'<tr role="row" data-proposal="([^"]+)"', page)
+
+
+def quota_row(page: str, dimension: str) -> list[str]:
+    """Return the numbers of the first quota table on a page for one dimension."""
+    row = re.search(rf'<tr data-dimension="{dimension}">(.*?)</tr>', page, re.DOTALL)
+    assert row, page
+    return [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row[1])]
+
+
+def service_pid(stack: Stack, name: str) -> int:
+    """Return the process of a service that the hub started."""
+    for process in Path("/proc").iterdir():
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == stack.hub_pid() and f"jupyterhub_daas.services.{name}".encode() in command:
+            return int(process.name)
+    raise LookupError(f"no process of service {name}")
+
+
+@contextmanager
+def away(stack: Stack, name: str) -> Iterator[None]:
+    """Keep a service from answering for a while."""
+    pid = service_pid(stack, name)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,48 @@
+"""A part of the service that does not answer: its page says so, others go on, and it comes back by itself."""
+
+import pytest
+import requests
+
+from tests.portal.browsing import arrive, away, portal, post
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def goran(stack: Stack) -> requests.Session:
+    """A browser of Goran, who accepted the conditions."""
+    return arrive(stack, "goran")
+
+
+@pytest.mark.parametrize(
+    ("service", "needs", "goes_on"),
+    [
+        ("proposals", "proposals", "help"),
+        ("accounts", "proposals", "quotas"),
+        ("quotas", "quotas", "proposals"),
+    ],
+)
+def test_says_which_part_is_away(
+    stack: Stack, goran: requests.Session, service: str, needs: str, goes_on: str
+) -> None:
+    with away(stack, service):
+        page = goran.get(portal(stack, needs), timeout=30)
+        assert page.status_code == 503
+        assert "A part of the service is away" in page.text
+        assert f"The {service} service does not answer" in page.text
+        assert "Try again" in page.text
+        assert goran.get(portal(stack, goes_on), timeout=30).status_code == 200
+    wait_until(
+        lambda: goran.get(portal(stack, needs), timeout=30).status_code == 200,
+        what=f"{service} is back, and the pages with it",
+    )
+
+
+def test_starts_nothing_while_a_part_is_away(stack: Stack, goran: requests.Session) -> None:
+    page = goran.get(portal(stack, "proposals"), timeout=30).text
+    identifier = page.split('data-proposal="')[1].split('"')[0]
+    with away(stack, "quotas"):
+        answer = post(stack, goran, "launch", proposal=identifier, environment="jupyter", flavour="small")
+    assert answer.status_code == 503
+    user = stack.admin("GET", "/users/goran", params={"include_stopped_servers": 1}).json()
+    assert user["servers"] == {}
