@@ -231,7 +231,12 @@ class Stack:
         ]
         self._run("proxy", command, CONFIGPROXY_AUTH_TOKEN=self.proxy_token)
         # The hub asks the proxy for a few seconds only before it gives up.
-        wait_until(lambda: _listens(self.proxy_port), START_SECONDS, what="the proxy listens")
+        wait_until(self._proxy_up, START_SECONDS, what="the proxy listens")
+
+    def _proxy_up(self) -> bool:
+        if self._processes["proxy"].poll() is not None:
+            raise RuntimeError(f"the proxy ended:\n{self.log('proxy')[-4000:]}")
+        return _listens(self.proxy_port)
 
     def start_hub(self, *, wait: bool = True) -> None:
         """Start the hub, with its services, on the state that is there."""
