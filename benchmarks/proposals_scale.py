@@ -1,11 +1,12 @@
 """The proposals service's queries at a facility of ten proposals and at one of 100 000, in one run.
 
 Run it as ``python -m benchmarks.proposals_scale``; ``--database-url postgresql://…`` names an empty database
-instead of SQLite. With ``--file`` the large facility is also written as YAML and read by the service's reader.
+instead of SQLite. With ``--file`` the large facility is also written as YAML and read as the service does.
 """
 
 import argparse
 import asyncio
+import contextlib
 import random
 import re
 import tempfile
@@ -203,8 +204,10 @@ def peak_memory_of_children() -> int:
     peak = 0
     for task in Path("/proc/self/task").glob("*/children"):
         for pid in task.read_text().split():
-            found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-            peak = max(peak, int(found[1]) if found else 0)
+            # It may end while it is looked at.
+            with contextlib.suppress(OSError):
+                found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+                peak = max(peak, int(found[1]) if found else 0)
     return peak
 
 

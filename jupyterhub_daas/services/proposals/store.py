@@ -28,7 +28,6 @@ from jupyterhub_daas.services.proposals.tables import (
     snapshots,
 )
 
-
 MAX_TOTALS = 1000
 
 
