@@ -15,6 +15,7 @@ from tests.support.directory_services import DirectoryServices
 from tests.support.identity_provider import IdentityProvider
 from tests.support.sign_in import browser
 from tests.support.stack import Stack, xsrf_of
+from tests.support.waiting import wait_until
 
 PASSWORD = "a password nobody guesses"
 ACCOUNTS = ("amara", "bruno", "dora", "zoe")
@@ -109,6 +110,11 @@ class Portal:
         """Ask the hub's REST API with a token only."""
         headers = {"Authorization": f"token {token}"}
         return requests.request(method, self.stack.api + path, headers=headers, timeout=60)
+
+    def wait_for_providers(self) -> None:
+        """Wait until the hub has noticed that no provider is away."""
+        page = f"{self.url}/hub/login"
+        wait_until(lambda: "does not answer" not in browser().get(page, timeout=30).text, 30)
 
     def visit(self) -> requests.Session:
         """Return a new browser."""

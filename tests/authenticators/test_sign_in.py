@@ -159,7 +159,7 @@ def test_the_button_of_a_provider_that_is_away_says_so(portal: Portal) -> None:
         assert portal.home(session).status_code == 200
     finally:
         portal.umbrella.start()
-    wait_until(lambda: "does not answer" not in page(), 30)
+    portal.wait_for_providers()
 
 
 def test_tokens_and_secrets_stay_out_of_the_log(portal: Portal) -> None:
