@@ -65,20 +65,23 @@ def answering() -> Iterator[None]:
     """Say UpstreamUnavailableError when the database is away; what is our own fault stays as it is."""
     try:
         yield
-    except (DBAPIError, NoConnectionLeftError, OSError) as error:
-        if isinstance(error, DBAPIError) and not _is_away(error):
+    except Exception as error:
+        if not _is_away(error):
             raise
         raise UpstreamUnavailableError(
             "The database does not answer. Please try again in a minute.", service="database"
         ) from error
 
 
-def _is_away(error: DBAPIError) -> bool:
-    if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+def _is_away(error: Exception) -> bool:
+    if isinstance(error, (OperationalError, InterfaceError, NoConnectionLeftError, OSError)):
         return True
-    # PostgreSQL's classes of errors: connection, too few resources, shut down or starting, system.
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return state[:2] in ("08", "53", "57", "58")
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    # PostgreSQL's classes of errors: connection, too few resources, shut down or starting, system. What it says
+    # while a connection is made comes as the driver's own error.
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return isinstance(state, str) and state[:2] in ("08", "53", "57", "58")
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

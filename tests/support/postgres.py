@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +44,6 @@ class Postgres:
             ids = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
             self._prefix = ["setpriv", *ids]
             shutil.chown(folder, ACCOUNT)
-            # pytest's own folder is private to root; the account only has to pass through it.
-            for parent in folder.parents:
-                if parent.stat().st_uid == 0 and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*self._prefix, str(self._bin / program), *arguments]
@@ -83,12 +80,13 @@ class Postgres:
 
 
 @contextmanager
-def private_postgres(folder: Path) -> Iterator[Postgres]:
-    """Run a server in an empty folder."""
-    server = Postgres(folder)
-    server.create()
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def private_postgres() -> Iterator[Postgres]:
+    """Run a server in a folder of its own: pytest's are closed to every account but the one that runs it."""
+    with tempfile.TemporaryDirectory(prefix="daas-postgres-") as folder:
+        server = Postgres(Path(folder))
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

@@ -17,9 +17,9 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of the tests' own."""
-    with private_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with private_postgres() as server:
         yield server
 
 
