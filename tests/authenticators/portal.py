@@ -5,6 +5,7 @@ signs people in too is shown where all services run.
 """
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,15 @@ HOME = '{% extends "page.html" %}{% block main %}<p id="home">{{ user.name }}</p
 class Portal:
     """The hub, its stand-ins and what a browser sees."""
 
-    def __init__(self, folder: Path, *, refresh_age: int = 300) -> None:
+    def __init__(
+        self, folder: Path, *, refresh_age: int = 300, more_providers: Sequence[dict[str, Any]] = ()
+    ) -> None:
         self.services = DirectoryServices().start()
         self.umbrella, self.institute = IdentityProvider().start(), IdentityProvider().start()
         providers = [
             self.umbrella.settings(),
-            self.institute.settings(key="institute", title="Institute", client_authentication="post"),
+            self.institute.settings(key="institute", title="Institute"),
+            *more_providers,
         ]
         extra = EXTRA.format(token=self.services.token, providers=providers, refresh_age=refresh_age)
         configure = {"services": [], "service_urls": self.services.urls}

@@ -1,0 +1,146 @@
+"""How long an outage may last, and what a refresh asks of the hub's user."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from jupyterhub_daas.authenticators.entry import KeptLogin
+from jupyterhub_daas.authenticators.gate import Gate
+from jupyterhub_daas.authenticators.openid import OpenIDProvider, ProviderSettings, Tokens
+from jupyterhub_daas.authenticators.refresh import Refresher
+from jupyterhub_daas.clients.accounts import AccountsClient
+from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.people import Identity
+from tests.support.directory_services import TOKEN, DirectoryServices
+from tests.support.identity_provider import IdentityProvider
+
+HOUR = 3600.0
+
+
+class User:
+    """What the hub hands over: a name, and the state that it keeps."""
+
+    def __init__(self, name: str, state: Any) -> None:
+        self.name = name
+        self.state = state
+
+    async def get_auth_state(self) -> Any:
+        """Return the state."""
+        return self.state
+
+    async def save_auth_state(self, state: Any) -> None:
+        """Keep a new state."""
+        self.state = state
+
+
+class Page:
+    """A request by cookie."""
+
+    def __init__(self, user: User, *, token: bool = False) -> None:
+        self._jupyterhub_user = user
+        self._token_authenticated = token
+
+
+@pytest.fixture
+async def gate(services: DirectoryServices) -> AsyncIterator[Gate]:
+    """A gate that asks the stand-ins."""
+    urls = services.urls
+    made = Gate(ProposalsClient(urls["proposals"], TOKEN), AccountsClient(urls["accounts"], TOKEN))
+    yield made
+    await made.close()
+
+
+def kept(umbrella: IdentityProvider, **changes: Any) -> dict[str, Any]:
+    """Return the state of somebody who signed in just now."""
+    state = KeptLogin(
+        username="amara",
+        provider="umbrella",
+        identity=Identity(issuer=umbrella.issuer, subject="amara@umbrella.example"),
+        tokens=Tokens("x", "", "", time.time() + HOUR),
+        admitted_at=time.time(),
+    )
+    return state.model_copy(update=changes).dump()
+
+
+def refresher(gate: Gate, provider: IdentityProvider) -> Refresher:
+    """Return a refresher with a grace of one hour."""
+    client = OpenIDProvider(ProviderSettings.model_validate(provider.settings()))
+    log = logging.getLogger("test")
+    return Refresher(gate=gate, providers={"umbrella": client}, source=None, grace=HOUR, log=log)
+
+
+@pytest.mark.parametrize(
+    ("since", "goes_on"), [(HOUR - 60, True), (HOUR + 60, False)], ids=["within", "after"]
+)
+@pytest.mark.parametrize("away", ["services", "provider"])
+async def test_an_outage_is_borne_for_as_long_as_the_grace(
+    gate: Gate,
+    services: DirectoryServices,
+    provider: IdentityProvider,
+    since: float,
+    goes_on: bool,
+    away: str,
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    if away == "services":
+        services.away.add("accounts")
+    else:
+        provider.away.add("userinfo")
+    user = User("amara", kept(provider, admitted_at=time.time() - since))
+    answer = await refresher(gate, provider).refresh(user, Page(user))
+    assert bool(answer) is goes_on
+
+
+async def test_an_outage_of_the_provider_does_not_start_the_grace_anew(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    provider.away.add("userinfo")
+    before = time.time() - 1800
+    user = User("amara", kept(provider, admitted_at=before))
+    answer = await refresher(gate, provider).refresh(user, Page(user))
+    assert isinstance(answer, dict)
+    assert answer["auth_state"]["admitted_at"] == before
+    assert answer["groups"] == ["daas-user"]  # what our services say is up to date all the same
+
+
+@pytest.mark.parametrize("state", [None, {}, {"v": 2}, {"v": 1, "username": "amara"}, "text"])
+async def test_a_browser_without_a_state_that_we_understand_signs_in_again(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider, state: Any
+) -> None:
+    services.know("amara")
+    user = User("amara", state)
+    made = refresher(gate, provider)
+    assert await made.refresh(user, Page(user)) is False
+    answer = await made.refresh(user, Page(user, token=True))
+    assert isinstance(answer, dict)
+    assert "auth_state" not in answer
+
+
+@pytest.mark.parametrize("changes", [{"provider": "gone"}, {"provider": ""}], ids=["provider", "accounts"])
+async def test_a_way_in_that_is_no_longer_offered_ends_its_logins(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider, changes: dict[str, Any]
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    user = User("amara", kept(provider, **changes))
+    assert await refresher(gate, provider).refresh(user, Page(user)) is False
+
+
+async def test_an_outage_lets_nobody_in_who_never_signed_in(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    services.know("amara")
+    services.away.add("proposals")
+    user = User("amara", None)
+    assert await refresher(gate, provider).refresh(user, Page(user, token=True)) is False
+
+
+async def test_another_persons_request_is_like_one_by_token(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    services.know("amara")
+    user, staff = User("amara", None), User("sofia", None)
+    assert isinstance(await refresher(gate, provider).refresh(user, Page(staff)), dict)
