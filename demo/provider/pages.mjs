@@ -49,10 +49,11 @@ export const stylesheet = `
 body { margin: 0; min-height: 100vh; display: flex; flex-direction: column; color: #1c2733; background: #eef2f6;
   font: 1rem/1.5 system-ui, sans-serif; }
 header { background: #123a5c; color: #fff; }
+footer { margin-top: auto; }
 header p, footer p { max-width: 26rem; margin: 0 auto; padding: .75rem 1rem; }
 .brand { font-size: 1.25rem; font-weight: 600; }
 .brand span { font-weight: 400; }
-main { flex: 1; width: 100%; max-width: 26rem; margin: 2rem auto; padding: 1.5rem 1.5rem 2rem; background: #fff;
+main { width: 100%; max-width: 26rem; margin: 2rem auto; padding: 1.5rem 1.5rem 2rem; background: #fff;
   border: 1px solid #c6d0da; border-radius: .5rem; }
 h1 { margin: 0 0 1rem; font-size: 1.5rem; }
 label { display: block; margin: 1rem 0 .25rem; font-weight: 600; }

@@ -1,0 +1,1 @@
+"""Tests of the demo: its start, its end, its data."""
