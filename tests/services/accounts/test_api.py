@@ -1,6 +1,6 @@
 """The account API of a whole portal: who may, what is kept, what is refused."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -46,11 +46,11 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(fast_stack: Stack, token_of: TokenOf) -> Iterator[Accounts]:
+def accounts(fast_stack: Stack, token_of: TokenOf) -> Accounts:
     ask = Accounts(fast_stack, token_of)
-    yield ask
     for person in ask("GET", "blocked").json()["items"]:
         assert ask("DELETE", f"people/{person}/block").status_code == 204
+    return ask
 
 
 def refusal(answer: Any) -> tuple[int, str]:
