@@ -166,10 +166,6 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
     def _refresh_tokens_too(self) -> bool:
         return True
 
-    @default("refresh_pre_spawn")
-    def _refresh_before_a_start(self) -> bool:
-        return True
-
     @default("any_allow_config")
     def _gate_allows(self) -> bool:
         return True

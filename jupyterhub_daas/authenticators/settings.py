@@ -10,7 +10,7 @@ from jupyterhub_daas.errors import ConfigurationError
 
 SERVICES = ("proposals", "accounts")
 # What the gate relies on; switched off, a refusal would no longer end anything.
-DEMANDED = ("enable_auth_state", "manage_groups", "auth_refresh_strict", "refresh_pre_spawn")
+DEMANDED = ("enable_auth_state", "manage_groups", "auth_refresh_strict")
 # Each of these would let somebody in, or make somebody an administrator, because of a name.
 FORBIDDEN = ("admin_users", "allowed_users", "allow_existing_users", "username_map", "manage_roles")
 

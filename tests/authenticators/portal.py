@@ -25,6 +25,7 @@ EXTRA = """
 c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.template_paths = [given["folder"] + "/pages", *c.JupyterHub.template_paths]
 c.DaasAuthenticator.hub_handlers = ""
+c.DaasAuthenticator.refresh_pre_spawn = True  # the stand-in spawner has no gate of its own
 c.DaasAuthenticator.service_token = {token!r}
 c.DaasAuthenticator.providers = {providers!r}
 c.DaasAuthenticator.auth_refresh_age = {refresh_age!r}

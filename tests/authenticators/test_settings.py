@@ -40,16 +40,13 @@ def test_the_defaults_are_the_safe_ones() -> None:
     assert authenticator.enable_auth_state
     assert authenticator.manage_groups
     assert authenticator.auth_refresh_strict
-    assert authenticator.refresh_pre_spawn
     assert not authenticator.allow_existing_users
     assert not authenticator.allow_all
     assert tuple(authenticator.denied_subjects) == MONITORING
     assert authenticator.by_key["umbrella"].settings.scope == ("openid", "profile", "email")
 
 
-@pytest.mark.parametrize(
-    "name", ["enable_auth_state", "manage_groups", "auth_refresh_strict", "refresh_pre_spawn"]
-)
+@pytest.mark.parametrize("name", ["enable_auth_state", "manage_groups", "auth_refresh_strict"])
 def test_refuses_to_switch_off_what_refusals_need(name: str) -> None:
     assert refusal_of(**{name: False}).field == f"DaasAuthenticator.{name}"
 
