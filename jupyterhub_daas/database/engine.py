@@ -78,8 +78,8 @@ def _is_away(error: Exception) -> bool:
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    # PostgreSQL's classes of errors: connection, too few resources, shut down or starting, system. What it says
-    # while a connection is made comes as the driver's own error.
+    # PostgreSQL's classes of errors: connection, too few resources, shut down or starting, system. What it
+    # says while a connection is made comes as the driver's own error.
     state = getattr(getattr(error, "orig", error), "sqlstate", None)
     return isinstance(state, str) and state[:2] in ("08", "53", "57", "58")
 

@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {
         "default": {"machines": 5, "cpus": 10, "memory": "30G", "storage": "80G"},
         "roles": {"staff": {"machines": 8}},
         "groups": {"big": {"machines": 9}},
-        "proposal_default": {"machines": 20},
+        "proposal_default": {"machines": 1000},
         "bypass": {"roles": ["admin"]},
     },
 }
@@ -94,6 +94,11 @@ class Quotas:
         code = self._process.wait(timeout=20)
         self._process = None
         return code
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        assert self._process is not None
+        return self._process.wait(timeout=20)
 
     def log(self) -> str:
         """Return what the process wrote."""
