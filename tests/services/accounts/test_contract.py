@@ -1,6 +1,7 @@
 """The running service keeps what its openapi.yaml promises, for requests that fit it and for all others."""
 
 from collections.abc import Callable
+from typing import Any
 
 import requests
 import schemathesis
@@ -17,7 +18,7 @@ schema = schemathesis.openapi.from_file(openapi_text("accounts"))
 @schema.parametrize()
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_keeps_its_contract(
-    case: schemathesis.Case, fast_stack: Stack, token_of: Callable[[str], str]
+    case: schemathesis.Case[Any], fast_stack: Stack, token_of: Callable[[str], str]
 ) -> None:
     username = case.path_parameters.get("username")
     if matches(USERNAME, username):
@@ -25,7 +26,7 @@ def test_keeps_its_contract(
         changes_others = any(part in case.path for part in ("/block", "/roles"))
         case.path_parameters["username"] = "yuri" if changes_others else "sofia"
     # An expiry in the past fits the schema and is refused all the same.
-    excluded = [positive_data_acceptance] if case.path.endswith("/roles/{role}") else []
+    excluded: list[Any] = [positive_data_acceptance] if case.path.endswith("/roles/{role}") else []
     case.call_and_validate(
         base_url=fast_stack.service_url("accounts") + "api/v1",
         headers={"Authorization": f"Bearer {token_of('sofia')}"},

@@ -1,6 +1,7 @@
 """The running service keeps what its openapi.yaml promises, for requests that fit it and for all others."""
 
 from collections.abc import Callable
+from typing import Any
 
 import requests
 import schemathesis
@@ -16,7 +17,7 @@ schema = schemathesis.openapi.from_file(openapi_text("lifecycle"))
 @schema.parametrize()
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_keeps_its_contract(
-    case: schemathesis.Case, fast_stack: Stack, token_of: Callable[[str], str]
+    case: schemathesis.Case[Any], fast_stack: Stack, token_of: Callable[[str], str]
 ) -> None:
     if matches(USERNAME, case.path_parameters.get("username")):
         # An administrator's own sessions; those that end are of somebody who has none.
