@@ -1,7 +1,7 @@
 """The proposals service's queries at a facility of ten proposals and at one of 100 000, in one run.
 
-Run it as ``python -m benchmarks.proposals_scale``; ``--database-url postgresql://…`` names an empty database
-instead of SQLite. With ``--file`` the large facility is also written as YAML and read as the service does.
+Run it as ``python -m benchmarks.proposals_scale``, with ``--postgresql`` on a private PostgreSQL instead of
+SQLite. With ``--file`` the large facility is also written as YAML and read as the service does.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from benchmarks.measuring import median, report
 from jupyterhub_daas.core.people import Identity, Person
@@ -42,6 +43,7 @@ from jupyterhub_daas.services.proposals.loading import Order
 from jupyterhub_daas.services.proposals.snapshots import write_snapshot
 from jupyterhub_daas.services.proposals.store import DirectoryStore
 from jupyterhub_daas.services.proposals.watching import run_reader
+from tests.support.postgres import private_postgres
 
 SMALL = (10, 20)
 LARGE = (100_000, 20_000)
@@ -50,6 +52,7 @@ MEMBER_OF = 10
 ISSUER = "https://umbrella.example"
 STATES = tuple(ProposalState)
 Query = Callable[[], Awaitable[object]]
+Figures = dict[str, dict[str, float]]
 
 
 def vocabulary() -> list[str]:
@@ -141,33 +144,45 @@ def queries(store: DirectoryStore) -> Iterator[tuple[str, Query]]:
     yield "scientist: page in the middle", listed("u1", offset=15_000, column="title_key")
 
 
-async def time_of(query: Query, rounds: int) -> float:
-    """Return the median time of a query in milliseconds, after one that is not counted."""
-    await query()
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        await query()
-        times.append(1000 * (time.perf_counter() - begin))
-    return median(times)
-
-
-async def measure(size: tuple[int, int], url: str, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Write a facility of this size to an empty database; return the queries' and the writing's times."""
+async def prepared(size: tuple[int, int], engine: AsyncEngine) -> tuple[DirectoryStore, dict[str, float]]:
+    """Write a facility of this size to an empty database; return its store and the writing's seconds."""
     snapshot = snapshot_of(*size)
-    engine = create_engine(url)
+    await upgrade(engine, "proposals")
+    writing = {}
+    for name in ("first", "unchanged"):
+        begin = time.perf_counter()
+        await write_snapshot(engine, snapshot, fingerprint=f"{size}", read_at=datetime.now(timezone.utc))
+        writing[name] = round(time.perf_counter() - begin, 2)
+    return DirectoryStore(engine), writing
+
+
+async def time_of(query: Query) -> float:
+    """Return the time of a query in milliseconds."""
+    begin = time.perf_counter()
+    await query()
+    return 1000 * (time.perf_counter() - begin)
+
+
+async def compare(small: DirectoryStore, large: DirectoryStore, rounds: int) -> Figures:
+    """Ask both in turn: what else the machine does then meets both alike. First answers don't count."""
+    figures = {}
+    for (name, ask_small), (_, ask_large) in zip(queries(small), queries(large), strict=True):
+        pairs = [(await time_of(ask_small), await time_of(ask_large)) for _ in range(rounds + 1)][1:]
+        ours, theirs = median([pair[0] for pair in pairs]), median([pair[1] for pair in pairs])
+        figures[name] = {"small_ms": ours, "large_ms": theirs, "ratio": round(theirs / ours, 2)}
+    return figures
+
+
+async def measure(urls: tuple[str, str], rounds: int) -> tuple[Figures, dict[str, float]]:
+    """Compare a small and a large facility in two empty databases; return also the large one's writing."""
+    engines = [create_engine(url) for url in urls]
     try:
-        await upgrade(engine, "proposals")
-        writing = {}
-        for name in ("first", "unchanged"):
-            begin = time.perf_counter()
-            now = datetime.now(timezone.utc)
-            await write_snapshot(engine, snapshot, fingerprint=f"{size}", read_at=now)
-            writing[name] = round(time.perf_counter() - begin, 2)
-        store = DirectoryStore(engine)
-        return {name: await time_of(query, rounds) for name, query in queries(store)}, writing
+        small, _ = await prepared(SMALL, engines[0])
+        large, writing = await prepared(LARGE, engines[1])
+        return await compare(small, large, rounds), writing
     finally:
-        await engine.dispose()
+        for engine in engines:
+            await engine.dispose()
 
 
 def write_yaml(path: Path, snapshot: Snapshot) -> None:
@@ -237,37 +252,30 @@ async def read_file(folder: Path, snapshot: Snapshot) -> dict[str, float]:
     }
 
 
-def summary(small: dict[str, float], large: dict[str, float]) -> tuple[str, dict[str, Any]]:
+def summary(figures: Figures) -> tuple[str, dict[str, Any]]:
     """Return the sentence and the figures."""
-    figures = {
-        name: {"small_ms": small[name], "large_ms": large[name], "ratio": round(large[name] / small[name], 2)}
-        for name in small
-    }
-    own = [name for name in figures if not name.startswith("scientist")]
-    own_ratio = max(figures[name]["ratio"] for name in own)
-    middle = median([figures[name]["ratio"] for name in own])
-    slowest = max((name for name in figures if name not in own), key=lambda name: large[name])
+    own = [each for name, each in figures.items() if not name.startswith("scientist")]
+    rest = {name: each["large_ms"] for name, each in figures.items() if name.startswith("scientist")}
+    worst, middle = max(each["ratio"] for each in own), median([each["ratio"] for each in own])
+    slowest = max(rest, key=lambda name: rest[name])
     sentence = (
-        f"a member's answers take {middle} times as long at the large facility (at most {own_ratio} times, "
-        f"{max(large[name] for name in own)} ms); the slowest of an instrument scientist with a third of all "
-        f"proposals takes {large[slowest]} ms ({slowest.removeprefix('scientist: ')})"
+        f"a member's answers take {middle} times as long at the large facility (at most {worst} times, "
+        f"{max(each['large_ms'] for each in own)} ms); the slowest of an instrument scientist with a third "
+        f"of all proposals takes {rest[slowest]} ms ({slowest.removeprefix('scientist: ')})"
     )
-    return sentence, {"queries": figures, "own_ratio_median": middle, "own_ratio_max": own_ratio}
+    return sentence, {"queries": figures, "own_ratio_median": middle, "own_ratio_max": worst}
 
 
-async def run(rounds: int, database_url: str | None, with_file: bool) -> None:
-    """Measure a small and a large facility and print the ratios."""
+async def run(rounds: int, with_file: bool, urls: tuple[str, str] | None) -> None:
+    """Measure and print the ratios."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        small, _ = await measure(SMALL, f"sqlite:///{folder}/small.sqlite", rounds)
-        if database_url is not None:
-            # One database for both: the large facility takes the place of the small one.
-            small, _ = await measure(SMALL, database_url, rounds)
-        large, writing = await measure(LARGE, database_url or f"sqlite:///{folder}/large.sqlite", rounds)
-        sentence, figures = summary(small, large)
+        own = (f"sqlite:///{name}/small.sqlite", f"sqlite:///{name}/large.sqlite")
+        measured, writing = await measure(urls or own, rounds)
+        sentence, figures = summary(measured)
+        figures["database"] = "sqlite" if urls is None else "postgresql"
         figures["writing_seconds"] = writing
         if with_file:
-            figures["reading"] = await read_file(folder, snapshot_of(*LARGE))
+            figures["reading"] = await read_file(Path(name), snapshot_of(*LARGE))
     report("proposals_scale", sentence, figures)
 
 
@@ -275,12 +283,17 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--database-url")
+    parser.add_argument("--postgresql", action="store_true", help="on a private PostgreSQL instead of SQLite")
     parser.add_argument(
         "--file", action="store_true", help="also write the large facility as YAML and read it"
     )
     given = parser.parse_args()
-    asyncio.run(run(given.rounds, given.database_url, given.file))
+    if not given.postgresql:
+        asyncio.run(run(given.rounds, given.file, None))
+        return
+    with private_postgres() as server:
+        urls = (server.create_database("small"), server.create_database("large"))
+        asyncio.run(run(given.rounds, given.file, urls))
 
 
 if __name__ == "__main__":

@@ -137,6 +137,15 @@ class ProposalsProcess:
 
     def start(self, *, healthy: bool = True) -> "ProposalsProcess":
         """Start the service, and wait until it answers."""
+        self._process = self._run()
+        wait_until(lambda: self.answers(200 if healthy else None), what=f"the service is up: {self.log()}")
+        return self
+
+    def run_to_end(self) -> int:
+        """Run a service that will not start; return its status."""
+        return self._run().wait(60)
+
+    def _run(self) -> "subprocess.Popen[bytes]":
         port = free_port()
         self.root = f"http://127.0.0.1:{port}/services/proposals/"
         environment = {
@@ -153,14 +162,23 @@ class ProposalsProcess:
             "DAAS_DATABASE_URL": self._url,
         }
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "jupyterhub_daas.services.proposals"],
                 env=environment,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.answers(200 if healthy else None), what=f"the service is up: {self.log()}")
-        return self
+
+    def pid(self) -> int:
+        """Return the service's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the service as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(20)
 
     def answers(self, status: int | None) -> bool:
         """Tell whether health answers (with this status)."""

@@ -83,6 +83,13 @@ class _InFile(Model):
         return value
 
 
+class IdentityInFile(_InFile):
+    """people.<username>.identities[]"""
+
+    issuer: Annotated[Text, Field(min_length=1, max_length=255)]
+    subject: Annotated[Text, Field(min_length=1, max_length=255)]
+
+
 class PersonInFile(_InFile):
     """people.<username>"""
 
@@ -91,7 +98,7 @@ class PersonInFile(_InFile):
     groups: Annotated[tuple[Annotated[Text, Field(max_length=100)], ...], Field(max_length=200)] = ()
     display_name: Annotated[Text, Field(max_length=200)] = ""
     email: Annotated[Text, Field(max_length=254)] | None = None
-    identities: tuple[Identity, ...] = ()
+    identities: tuple[IdentityInFile, ...] = ()
 
 
 class InstrumentInFile(_InFile):
@@ -242,7 +249,8 @@ class _Reading:
         given = self._parse(entry, PersonInFile)
         if given is None:
             return
-        for index, identity in enumerate(given.identities):
+        identities = tuple(Identity(**each.model_dump()) for each in dict.fromkeys(given.identities))
+        for index, identity in enumerate(identities):
             owner = self._owners.setdefault(identity, entry.key)
             if owner != entry.key:
                 self._refuse(entry, ("identities", index), f"this identity belongs to {owner} already")
@@ -252,7 +260,6 @@ class _Reading:
             first = error.errors(include_url=False, include_input=False)[0]
             self._refuse(entry, first["loc"], first["msg"])
             return
-        identities = tuple(dict.fromkeys(given.identities))
         self._people[entry.key] = PersonEntry(person=person, identities=identities)
 
     def _instrument(self, entry: Entry) -> None:
