@@ -26,7 +26,7 @@ from jupyterhub_daas.services.environment import (
     read_settings,
 )
 from jupyterhub_daas.services.portal.look import Look
-from jupyterhub_daas.spawners.names import session_gate
+from jupyterhub_daas.spawners.names import SessionGate
 
 SERVICES = ("proposals", "quotas", "accounts", "lifecycle", "portal")
 HUB_SERVICE = "daas-hub"
@@ -113,7 +113,7 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
     hub.concurrent_spawn_limit = 0
     hub.init_spawners_timeout = 120
     # Asked before the hub makes a row for a session: names that are not ours leave none.
-    hub.named_server_limit_per_user = session_gate(settings.catalogue)
+    hub.named_server_limit_per_user = SessionGate(settings.catalogue)
     hub.template_paths = [*hub.get("template_paths", []), str(files("jupyterhub_daas") / "templates")]
     hub.template_vars = {
         **hub.get("template_vars", {}),

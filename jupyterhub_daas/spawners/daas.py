@@ -315,6 +315,12 @@ class DaasSpawner(DelegatingSpawner):
             early = time.monotonic() - self._began < EARLY_SECONDS
             IOLoop.current().call_later(0.0 if early else GHOST_SECONDS, self._vanish)
 
+    def forget_if_unused(self) -> None:
+        """Forget a session of which nothing is known but its name."""
+        known = self.record.ran or self.record.options or self.orm_spawner.user_options
+        if not known and not self.active and rows.forget(self):
+            self._vanish()
+
     def _vanish(self) -> None:
         if dict.get(self.user.spawners, self.name) is not self:
             return
@@ -334,9 +340,5 @@ class DaasSpawner(DelegatingSpawner):
         return view_of(self.record, self.deployment.catalogue, name=self.name, state=state)
 
     async def get_options_form(self) -> str:
-        """Return the form of /hub/spawn; looking at it leaves no row behind."""
-        text = await form.build_form(self.deployment, self.user.name, self.record.options)
-        never_used = not (self.record.ran or self.record.options or self.orm_spawner.user_options)
-        if never_used and self.name and not self.active and rows.forget(self):
-            self._vanish()
-        return text
+        """Return the form of /hub/spawn."""
+        return await form.build_form(self.deployment, self.user.name, self.record.options)

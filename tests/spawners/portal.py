@@ -1,5 +1,6 @@
 """A portal whose sessions are small servers, and what the tests of the spawners ask of it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,8 @@ class Portal:
     def start(self, name: str, options: object = None, person: str = "amara") -> requests.Response:
         """Start a session through REST."""
         body = {"user_options": WANTED if options is None else options}
-        return self.stack.admin("POST", f"/users/{person}/servers/{name}", json=body)
+        # Python writes what JSON does not have, such as infinity, and reads it too.
+        return self.stack.admin("POST", f"/users/{person}/servers/{name}", data=json.dumps(body))
 
     def stop(self, name: str, person: str = "amara", *, remove: bool = False) -> requests.Response:
         """End a session and wait until it has."""
@@ -97,10 +99,17 @@ class Portal:
 
     def run(self, name: str, command: str, person: str = "amara") -> str:
         """Run a shell command inside a session of a small server; return what it wrote."""
+        return str(self._post(name, person, "run", command)["output"])
+
+    def leave(self, name: str, person: str = "amara") -> None:
+        """Have the small server of a session end by itself."""
+        self._post(name, person, "leave", "")
+
+    def _post(self, name: str, person: str, what: str, data: str) -> dict[str, Any]:
         state = self.model(name, person)["state"]["child"]
-        prefix = f"{self.stack.base_url}user/{person}/{name}/"
-        url = f"http://127.0.0.1:{state['port']}{prefix}run"
-        return str(requests.post(url, data=command, timeout=20).json()["output"])
+        url = f"http://127.0.0.1:{state['port']}{self.stack.base_url}user/{person}/{name}/{what}"
+        content: dict[str, Any] = requests.post(url, data=data, timeout=20).json()
+        return content
 
     def reconcile(self) -> dict[str, Any]:
         """Have the hub compare its sessions with what runs."""

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -36,7 +35,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer({"status": done.returncode, "output": done.stdout, "error": done.stderr})
         else:
             self._answer({})
-            threading.Thread(target=os._exit, args=(7,)).start()
+            self.wfile.flush()
+            os._exit(7)
 
     def _answer(self, content: object) -> None:
         data = json.dumps(content).encode()

@@ -43,6 +43,11 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
     def _keep_nothing_secret(self) -> list[str]:
         return ["LANG", "LC_ALL", "TZ"]
 
+    @default("poll_interval")
+    def _poll_often(self) -> int:
+        # Asking the kernel for one process costs nothing.
+        return 5
+
     @property
     def _started(self) -> Launch:
         if self.launch is None:
