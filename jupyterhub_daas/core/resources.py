@@ -39,12 +39,21 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
+def _refuse_text(value: object) -> object:
+    # 1.0 is a whole number in JSON; "1" is none.
+    if isinstance(value, str):
+        raise ValueError("must be a number")
+    return value
+
+
 def in_thousandths(cpus: float) -> float:
     """Round cpus to what is counted: three times 0.1 are 0.3, not 0.30000000000000004."""
     return round(cpus, 3)
 
 
-Count = Annotated[int, BeforeValidator(_refuse_bool), Field(ge=0, le=MAX_COUNT, strict=True)]
+Count = Annotated[
+    int, BeforeValidator(_refuse_text), BeforeValidator(_refuse_bool), Field(ge=0, le=MAX_COUNT)
+]
 Cpus = Annotated[
     float,
     BeforeValidator(_refuse_bool),

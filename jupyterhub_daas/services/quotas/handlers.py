@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
-from typing_extensions import Self
+from pydantic import BeforeValidator, Field
 
 from jupyterhub_daas.clients import ProposalsClient
 from jupyterhub_daas.core.model import Model
@@ -66,22 +65,15 @@ class UsageQuery(Model):
     by: UsageBy = UsageBy.PERSON
     form: Literal["json", "csv"] = Field(default="json", alias="format")
 
-    @model_validator(mode="after")
-    def _is_an_interval(self) -> Self:
-        if self.begins is not None and self.ends is not None:
-            if self.begins >= self.ends:
-                raise ValueError("'from' must be before 'to'")
-            if self.ends - self.begins > timedelta(days=MAX_USAGE_DAYS):
-                raise ValueError(f"'from' and 'to' may be {MAX_USAGE_DAYS} days apart at most")
-        return self
-
     def interval(self, now: datetime) -> tuple[datetime, datetime]:
         """Return the interval; what is not given makes it the last thirty days."""
-        days = timedelta(days=USAGE_DAYS)
-        if self.begins is not None:
-            return self.begins, self.ends or max(now, self.begins)
-        ends = self.ends or now
-        return ends - days, ends
+        ends = self.ends or (now if self.begins is None else max(now, self.begins))
+        begins = self.begins or ends - timedelta(days=USAGE_DAYS)
+        if self.ends is not None and begins >= ends:
+            raise InvalidInputError("'from' must be before 'to'.", field="from")
+        if ends - begins > timedelta(days=MAX_USAGE_DAYS):
+            raise InvalidInputError(f"'from' may be {MAX_USAGE_DAYS} days before 'to' at most.", field="from")
+        return begins, ends
 
 
 class ReservationChange(Model):
