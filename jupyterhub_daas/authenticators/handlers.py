@@ -4,6 +4,7 @@ An answer of a provider is accepted once, in the browser that began the sign-in,
 provider that was asked. Where a sign-in leads afterwards is always a place of this portal.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from tornado.httputil import url_concat
 
 from jupyterhub_daas.authenticators import pages
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
-from jupyterhub_daas.authenticators.openid import OpenIDProvider
+from jupyterhub_daas.authenticators.openid import OpenIDProvider, SignIn
 from jupyterhub_daas.authenticators.openid.state import (
     COOKIE_PREFIX,
     LIFETIME,
@@ -26,7 +27,13 @@ from jupyterhub_daas.authenticators.openid.state import (
     new_state,
 )
 from jupyterhub_daas.core.people import Identity
-from jupyterhub_daas.errors import DaasError, TooManyAttemptsError, UnauthenticatedError, UpstreamError
+from jupyterhub_daas.errors import (
+    AccessError,
+    DaasError,
+    TooManyAttemptsError,
+    UnauthenticatedError,
+    UpstreamError,
+)
 
 LONGEST_ARGUMENT = 4096
 MOST_SIGN_INS = 5
@@ -56,11 +63,12 @@ class SignInRefusedError(web.HTTPError):
 class _Refusing:
     """Show the refusal page."""
 
-    async def show_refusal(self: Any, page: pages.RefusalPage, retry_url: str) -> None:
-        """Finish with a refusal page whose button leads to `retry_url`."""
+    async def show_refusal(self: Any, page: pages.RefusalPage, **more: Any) -> None:
+        """Finish with a refusal page that offers to log in again."""
         self.set_status(page.status)
         self.set_header("Cache-Control", "no-store")
-        self.finish(await self.render_template(_TEMPLATE, page=page, retry_url=retry_url))
+        retry_url = self.settings["login_url"]
+        self.finish(await self.render_template(_TEMPLATE, page=page, retry_url=retry_url, **more))
 
 
 class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
@@ -93,7 +101,7 @@ class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
     async def _refuse(self, refusal: SignInRefusedError, username: str) -> None:
         error = refusal.error
         if not isinstance(error, UnauthenticatedError | TooManyAttemptsError):
-            await self.show_refusal(refusal.page, self.settings["login_url"])
+            await self.show_refusal(refusal.page)
             return
         if isinstance(error, TooManyAttemptsError):
             self.set_header("Retry-After", str(error.details["retry_after"]))
@@ -135,9 +143,9 @@ class _ProviderHandler(_Refusing, BaseHandler):  # type: ignore[misc]
         configured = self.provider.settings.callback_url
         return configured or public_origin(self) + callback_path(self.hub.base_url, self.key)
 
-    async def refuse(self, error: DaasError, identity: Identity | None = None) -> None:
+    async def refuse(self, error: DaasError) -> None:
         """Show why nobody was signed in."""
-        await self.show_refusal(pages.page_for(error, identity), self.settings["login_url"])
+        await self.show_refusal(pages.page_for(error))
 
     def clear_sign_in(self, name: str) -> None:
         """Forget one sign-in of this browser."""
@@ -182,24 +190,37 @@ class FromProviderHandler(_ProviderHandler):
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
         try:
-            state = self._take_state()
-            await self.provider.check_answers_issuer(self._argument("iss"))
-            code = self._code()
-            sign_in = await self.provider.sign_in(code, state, self.redirect_uri)
-            user = await self.login_user(Arrival(self.key, sign_in))
-        except SignInRefusedError as refusal:
-            await self.show_refusal(refusal.page, self.settings["login_url"])
-            return
+            state, sign_in = await self._sign_in()
         except DaasError as error:
             cause = error.details.get("cause", "-")
             self.log.warning("Sign-in refused: code=%s cause=%s provider=%s", error.code, cause, self.key)
             await self.refuse(error)
             return
-        if user is None:
+        try:
+            user = await self.login_user(Arrival(self.key, sign_in))
+        except SignInRefusedError as refusal:
+            await self._refuse_person(refusal, sign_in)
+            return
+        if user is None:  # a name that only the hub's own rules refuse
             await self.refuse(UnauthenticatedError("This account cannot be used here."))
             return
         # Checked again: the cookie is signed, but a rule of this portal may have changed since.
         self.redirect(self._validate_next_url(state.next_url) or self.get_next_url(user))
+
+    async def _sign_in(self) -> tuple[SignInState, SignIn]:
+        state = self._take_state()
+        await self.provider.check_answers_issuer(self._argument("iss"))
+        return state, await self.provider.sign_in(self._code(), state, self.redirect_uri)
+
+    async def _refuse_person(self, refusal: SignInRefusedError, sign_in: SignIn) -> None:
+        # The provider would sign the same person in again at once: offer the way to another account.
+        sign_out_url = None
+        if isinstance(refusal.error, AccessError):
+            with contextlib.suppress(UpstreamError):
+                return_to = public_origin(self) + self.settings["login_url"]
+                sign_out_url = await self.provider.end_session_url(sign_in.tokens.id_token, return_to)
+        title = self.provider.settings.title
+        await self.show_refusal(refusal.page, sign_out_url=sign_out_url, sign_out_title=title)
 
     def append_query_parameters(self, url: str, exclude: Any = None) -> str:
         """Keep the provider's answer, code and all, out of the next address."""

@@ -30,7 +30,8 @@ def signed_in(portal: Portal, way: str = "provider") -> requests.Session:
 
 def wait_for_end(portal: Portal, session: requests.Session) -> None:
     """Wait until the browser is sent to the login page."""
-    answer = wait_until(lambda: (it := portal.home(session)).status_code != 200 and it, FEW_SECONDS)
+    wait_until(lambda: portal.home(session).status_code != 200, FEW_SECONDS)
+    answer = portal.home(session)
     assert answer.status_code == 302
     assert "/hub/login" in answer.headers["Location"]
 

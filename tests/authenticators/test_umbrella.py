@@ -1,5 +1,7 @@
 """Sign-ins at the real provider of the demo: PKCE enforced, keys of its own, refresh tokens, logout."""
 
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -48,6 +50,11 @@ def sign_in(portal: Portal, session: requests.Session, umbrella: Umbrella, login
     return sign_in_with_provider(session, portal.url, login, umbrella.password_of(login), key="real")
 
 
+def links_of(answer: requests.Response) -> list[str]:
+    """Return where the links of a page lead."""
+    return [html.unescape(link) for link in re.findall(r'href="([^"]*)"', answer.text)]
+
+
 def test_signs_in_renews_and_signs_out(portal: Portal, umbrella: Umbrella) -> None:
     session = portal.visit()
     assert sign_in(portal, session, umbrella, "amara").status_code == 200
@@ -77,6 +84,15 @@ def test_somebody_unlinked_is_told_what_to_do(portal: Portal, umbrella: Umbrella
     assert answer.status_code == 403
     assert "You are signed in, but" in answer.text
     assert umbrella.subject_of("bruno") in answer.text
+    # The provider would sign the same person in at once, so there is a way to another account.
+    way_out = next(link for link in links_of(answer) if link.startswith(umbrella.issuer))
+    out = session.get(way_out, timeout=30)
+    form = first_form(out.text)
+    assert form is not None
+    back = session.post(urljoin(out.url, form[0]), data={**form[1], "logout": "yes"}, timeout=30)
+    assert back.url == f"{portal.url}/hub/login"
+    assert sign_in(portal, session, umbrella, "amara").status_code == 200
+    assert "amara" in portal.home(session).text
 
 
 def test_a_changed_user_name_leaves_the_person_who_she_is(portal: Portal, umbrella: Umbrella) -> None:

@@ -1,0 +1,133 @@
+"""The whole portal with its own services and the demo's provider: in, and out again when a right ends."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.sign_in import browser, sign_in_with_account, sign_in_with_provider
+from tests.support.stack import ISSUER, Stack
+from tests.support.umbrella import Umbrella
+from tests.support.waiting import wait_until
+
+EXTRA = """
+c.DaasAuthenticator.providers = {providers!r}
+c.DaasAuthenticator.auth_refresh_age = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def umbrella(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Umbrella]:
+    """The provider, not started yet."""
+    made = Umbrella(tmp_path_factory.mktemp("umbrella"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def whole(umbrella: Umbrella, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The portal with this provider."""
+    made = Stack(tmp_path_factory.mktemp("whole"), extra=EXTRA.format(providers=[umbrella.settings()]))
+    directory = made.folder / "facility.yaml"
+    directory.write_text(directory.read_text().replace(ISSUER, umbrella.issuer))
+    umbrella.start(made.url)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def sign_in(whole: Stack, umbrella: Umbrella, login: str) -> tuple[requests.Session, requests.Response]:
+    """Sign in at the provider."""
+    session = browser()
+    return session, sign_in_with_provider(session, whole.url, login, umbrella.password_of(login))
+
+
+def is_in(whole: Stack, session: requests.Session) -> bool:
+    """Tell whether the hub still knows who this is."""
+    return session.get(f"{whole.url}/hub/home", timeout=30, allow_redirects=False).status_code == 200
+
+
+def test_umbrella_leads_to_the_proposals_of_the_person(whole: Stack, umbrella: Umbrella) -> None:
+    whole.accept_conditions("amara")
+    session, answer = sign_in(whole, umbrella, "amara")
+    assert answer.status_code == 200
+    assert answer.url.startswith(f"{whole.url}/services/portal/proposals")
+    assert "20180301" in answer.text
+    assert is_in(whole, session)
+
+
+def test_somebody_without_a_proposal_reads_what_to_do(whole: Stack, umbrella: Umbrella) -> None:
+    session, answer = sign_in(whole, umbrella, "dora")
+    assert answer.status_code == 403
+    assert "You are signed in, but" in answer.text
+    assert "principal investigator" in answer.text
+    assert not is_in(whole, session)
+
+
+def test_the_role_admin_carries_the_admins_group(whole: Stack, umbrella: Umbrella) -> None:
+    sign_in(whole, umbrella, "sofia")
+    user = whole.admin("GET", "/users/sofia").json()
+    assert "daas-admin" in user["groups"]
+    assert user["admin"] is False
+
+
+def test_a_block_ends_the_login_with_its_reason(whole: Stack, umbrella: Umbrella) -> None:
+    session, _ = sign_in(whole, umbrella, "bruno")
+    assert is_in(whole, session)
+    reason = {"reason": "The account was shared."}
+    whole.call("accounts", "PUT", "people/bruno/block", json=reason).raise_for_status()
+    try:
+        wait_until(lambda: not is_in(whole, session), 15)
+        _, answer = sign_in(whole, umbrella, "bruno")
+        assert answer.status_code == 403
+        assert "The account was shared." in answer.text
+        account = sign_in_with_account(browser(), whole.url, "bruno", "bruno-facility")
+        assert account.status_code == 403
+    finally:
+        whole.call("accounts", "DELETE", "people/bruno/block")
+    session, _ = sign_in(whole, umbrella, "bruno")
+    assert is_in(whole, session)
+
+
+def test_a_link_that_is_taken_away_ends_the_login(whole: Stack, umbrella: Umbrella) -> None:
+    session, _ = sign_in(whole, umbrella, "edgar")
+    assert is_in(whole, session)
+    directory = whole.folder / "facility.yaml"
+    before = directory.read_text()
+    directory.write_text(before.replace(umbrella.subject_of("edgar"), "somebody-else@umbrellaid.example"))
+    try:
+        wait_until(lambda: not is_in(whole, session), 30)
+        _, answer = sign_in(whole, umbrella, "edgar")
+        assert answer.status_code == 403
+        assert umbrella.subject_of("edgar") in answer.text
+    finally:
+        directory.write_text(before)
+
+
+def service_pid(whole: Stack, name: str) -> int:
+    """Return the process of a service, a child of the hub."""
+    children = Path(f"/proc/{whole.hub_pid()}/task/{whole.hub_pid()}/children").read_text().split()
+    wanted = f"jupyterhub_daas.services.{name}".encode()
+    return next(int(pid) for pid in children if wanted in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+@pytest.mark.parametrize("service", ["proposals", "accounts"])
+def test_a_frozen_service_is_named_and_running_logins_go_on(
+    whole: Stack, umbrella: Umbrella, service: str
+) -> None:
+    session, _ = sign_in(whole, umbrella, "amara")
+    pid = service_pid(whole, service)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
+        assert answer.status_code == 503
+        assert f"The {service} service does not answer" in answer.text
+        assert is_in(whole, session)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
+    assert answer.status_code == 302
