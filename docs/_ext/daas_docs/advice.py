@@ -10,7 +10,9 @@ class Advice(NamedTuple):
     staff: str
 
 
-_PARENT = Advice("Read the message: it says more.", "A general kind; its children below are what is met.")
+_PARENT = Advice(
+    "Read the message: it says more.", "A general kind: what is met has one of the more precise codes."
+)
 
 ADVICE = {
     "access": _PARENT,

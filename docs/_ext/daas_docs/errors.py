@@ -42,8 +42,14 @@ def _shown(status: int) -> str:
 
 def render_advice() -> str:
     """Return what people and staff do about each code."""
-    rows = [
-        (rst.code(code), _meaning(cls), rst.prose(ADVICE[code].person), rst.prose(ADVICE[code].staff))
-        for code, cls in _codes().items()
-    ]
-    return "\n".join(rst.table(("Code", "Meaning", "The person", "Staff"), rows, (16, 20, 28, 36)))
+    lines: list[str] = []
+    for code, cls in _codes().items():
+        advice = ADVICE[code]
+        lines += [rst.code(code), f"   {_meaning(cls)}", ""]
+        lines += [
+            f"   *The person:* {rst.prose(advice.person)}",
+            "",
+            f"   *Staff:* {rst.prose(advice.staff)}",
+            "",
+        ]
+    return "\n".join(lines)

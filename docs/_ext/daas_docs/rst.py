@@ -13,10 +13,13 @@ def prose(text: str) -> str:
     parts: list[str] = []
     end = 0
     for match in _CODE.finditer(text):
-        parts += [_MARKUP.sub(r"\\\1", text[end : match.start()]), code(match[1] or match[2]), r"\ "]
+        parts += [_MARKUP.sub(r"\\\1", text[end : match.start()]), code(match[1] or match[2])]
         end = match.end()
+        if text[end : end + 1].isalnum():
+            # Code ends only before a blank or a sign.
+            parts.append(r"\ ")
     parts.append(_MARKUP.sub(r"\\\1", text[end:]))
-    return " ".join("".join(parts).split(" "))
+    return "".join(parts)
 
 
 def code(text: object) -> str:

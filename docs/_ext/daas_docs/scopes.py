@@ -20,12 +20,12 @@ def render_roles() -> str:
     ]
     tokens = {"the hub itself": roles.HUB_SCOPES} | roles.SERVICE_SCOPES
     services = [(name, rst.codes(scopes), rst.codes(reaches)) for name, (scopes, reaches) in tokens.items()]
-    lines = [*rst.title("People", "-")]
+    lines = [*rst.title("People", "~")]
     lines += rst.table(("Role", "Group of the hub", "Scopes"), people, (20, 25, 55))
-    lines += [*rst.title("Services", "-")]
+    lines += [*rst.title("Services", "~")]
     lines += rst.table(("Token of", "Scopes", "May speak to"), services, (15, 60, 25))
     lines += [
-        *rst.title("The portal", "-"),
+        *rst.title("The portal", "~"),
         "The token that the portal gets for a person carries at most:",
         "",
     ]
