@@ -1,5 +1,6 @@
 """The facility's settings: one file, validated whole at start, each error with its place in the file."""
 
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
@@ -97,9 +98,9 @@ class Settings(Model):
             raise ValueError(f"quotas.default_flavour: no flavour {default!r}")
         return self
 
-    @property
+    @cached_property
     def catalogue(self) -> Catalogue:
-        """Return what the facility offers."""
+        """Return what the facility offers; made once, for pages ask for it each time."""
         return Catalogue(environments=self.environments, flavours=self.flavours, profiles=self.profiles)
 
     @classmethod
