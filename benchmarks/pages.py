@@ -39,7 +39,7 @@ def _directory(folder: Path, people: int, proposals: int) -> None:
             "abstract": "Trace elements in a series of samples, mapped with a focused beam. " * 4,
             "instruments": ["id21"],
             "state": "finished",
-            "folder": "20180301",
+            "folder": identifier,
             "members": {names[number % people]: "principal_investigator"},
         }
     with (folder / "facility.yaml").open("w") as file:
