@@ -37,6 +37,18 @@ def start_and_wait(changes: Mapping[str, str]) -> "subprocess.CompletedProcess[s
     )
 
 
+def assert_refused(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    """The last thing said is one line of ours with these words, and nothing looks like a crash."""
+    said = done.stdout + done.stderr
+    line = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
+    assert done.returncode != 0
+    assert "Traceback" not in said
+    assert "line " not in done.stderr, "a message of the shell itself"
+    assert line.startswith("demo: "), said
+    for word in words:
+        assert word in line
+
+
 class RunningDemo:
     """One demo, its output and its processes."""
 
