@@ -46,6 +46,7 @@ def small_settings(quotas: Mapping[str, Any] = PLENTY, **more: Any) -> dict[str,
             **{key: {"environment": key, "backend": "local", "flavours": ["small"]} for key in real},
         },
         "quotas": dict(quotas),
+        "lifecycle": {"interval_seconds": 1, "grace_seconds": 4},
         **more,
     }
 
@@ -131,6 +132,14 @@ class Portal:
     def family(self, session_id: str) -> frozenset[int]:
         """Return the living processes of a session."""
         return processes.find_family(self.hub_id, session_id).members
+
+    def is_settled(self) -> bool:
+        """Tell whether hub, backend and quotas agree, and nothing is under way."""
+        answer = self.stack.admin("GET", "/users", params={"include_stopped_servers": 1})
+        models = [model for user in answer.json() for model in user["servers"].values()]
+        ready = {model["state"]["session_id"] for model in models if model["ready"]}
+        under_way = any(model["pending"] for model in models)
+        return not under_way and ready == self.living() and dict.fromkeys(ready, "active") == self.held()
 
     def clean(self) -> None:
         """End all sessions and forget them."""

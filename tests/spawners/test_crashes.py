@@ -1,0 +1,159 @@
+"""The hub is killed at every step of a start and of a stop, and at random moments.
+
+Afterwards sessions that ran run on, and hub, backend and quotas agree about every one of them.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+import requests
+
+from jupyterhub_daas.core.names import ADJECTIVES
+from tests.spawners.halts import ENDING, STARTING
+from tests.spawners.portal import WANTED, Portal, small_settings
+from tests.support.stack import Stack
+from tests.support.waiting import wait_until
+
+EXTRA = """
+from tests.spawners.halts import install
+install(Path({folder!r}))
+"""
+# Steps at which the hub has not yet begun anything that could come up by itself.
+EARLY = ("before the gate", "after the gate", "before the reservation", "after the reservation")
+LATE = [step for step in STARTING if step not in (*EARLY, "before the process")]
+
+
+@pytest.fixture(scope="module")
+def crashing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal whose hub can be held at each step."""
+    folder = tmp_path_factory.mktemp("crashes")
+    stack = Stack(folder, settings=small_settings(), extra=EXTRA.format(folder=str(folder)))
+    try:
+        yield Portal(stack.start())
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def portal(crashing: Portal) -> Iterator[Portal]:
+    """The portal without any session and any halt."""
+    crashing.clean()
+    yield crashing
+    (crashing.stack.folder / "halts.json").unlink(missing_ok=True)
+
+
+def names_of(steps: list[str]) -> dict[str, str]:
+    """Give each step a session."""
+    return {f"{adjective}-curie": step for adjective, step in zip(ADJECTIVES, steps, strict=False)}
+
+
+def halt(portal: Portal, halts: dict[str, str]) -> None:
+    """Have sessions halt at steps from now on."""
+    folder = portal.stack.folder
+    for path in folder.glob("halted-*"):
+        path.unlink()
+    (folder / "halts.json").write_text(json.dumps(halts))
+
+
+def wait_halted(portal: Portal, halts: dict[str, str]) -> None:
+    """Wait until each session is at its step."""
+    folder = portal.stack.folder
+    wait_until(
+        lambda: all((folder / f"halted-{name}").exists() for name in halts),
+        60,
+        what=f"all halt: {[halts[path.name[7:]] for path in folder.glob('halted-*')]}",
+    )
+
+
+def crash(portal: Portal) -> None:
+    """Kill the hub, forget the halts, and start it again."""
+    portal.stack.kill_hub()
+    (portal.stack.folder / "halts.json").unlink(missing_ok=True)
+    portal.stack.start_hub()
+
+
+def start(portal: Portal, name: str) -> None:
+    """Start a session; the hub may be killed meanwhile."""
+    with suppress(requests.RequestException):
+        portal.start(name, WANTED)
+
+
+def test_a_hub_killed_at_any_step_of_a_start_leaves_all_in_order(portal: Portal) -> None:
+    halts = names_of(STARTING)
+    portal.start("witty-young")
+    before = portal.family(portal.session_id("witty-young"))
+    halt(portal, halts)
+    with ThreadPoolExecutor(len(halts)) as pool:
+        for name in halts:
+            pool.submit(start, portal, name)
+        wait_halted(portal, halts)
+        begun = {halts[name]: portal.model(name)["state"]["session_id"] for name in halts}
+        living = portal.living()
+        portal.stack.kill_hub()
+    assert {begun[step] for step in LATE} <= living
+    crash(portal)
+    wait_until(portal.is_settled, 60, what="hub, backend and quotas agree")
+    # What ran runs on, and a session whose process was there comes up although nobody waited for it.
+    assert portal.family(portal.session_id("witty-young")) == before
+    ready = {halts[name]: name for name in halts if portal.model(name).get("ready")}
+    assert set(ready) == set(LATE)
+    for step, name in ready.items():
+        assert portal.session_id(name) == begun[step]
+        assert portal.run(name, "echo works") == "works\n"
+    assert portal.names() == {"witty-young", *ready.values()}
+    for name in ready.values():
+        portal.stop(name)
+    wait_until(portal.is_settled, 30)
+    assert len(portal.living()) == 1
+
+
+def test_a_hub_killed_at_any_step_of_a_stop_leaves_all_in_order(portal: Portal) -> None:
+    halts = names_of(ENDING)
+    for name in halts:
+        assert portal.start(name).status_code == 201
+    halt(portal, halts)
+    with ThreadPoolExecutor(len(halts)) as pool:
+        for name in halts:
+            pool.submit(portal.stack.admin, "DELETE", f"/users/amara/servers/{name}")
+        wait_halted(portal, halts)
+        portal.stack.kill_hub()
+    crash(portal)
+    wait_until(portal.is_settled, 60, what="hub, backend and quotas agree")
+    for name, step in halts.items():
+        # A stop that had not reached the session is as if it had not been asked for.
+        assert bool(portal.model(name)["ready"]) == (step == "before the end")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_hub_killed_at_a_random_moment_leaves_all_in_order(portal: Portal, seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"{adjective}-bohr" for adjective in ADJECTIVES[:6]]
+    kept = f"{ADJECTIVES[6]}-bohr"
+    portal.start(kept)
+    before = portal.family(portal.session_id(kept))
+    reached = chance.randrange(3, 25)
+
+    def churn(name: str) -> int:
+        done = 0
+        with suppress(requests.RequestException):
+            while True:
+                portal.start(name, WANTED)
+                portal.stack.admin("DELETE", f"/users/amara/servers/{name}")
+                done += 1
+        return done
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        log = portal.stack.log().count("Started session")
+        running = [pool.submit(churn, name) for name in names]
+        # By what the hub has done, not by the clock: this machine may be slow.
+        wait_until(lambda: portal.stack.log().count("Started session") >= log + reached, 60)
+        portal.stack.kill_hub()
+        for each in running:
+            each.result(60)
+    crash(portal)
+    wait_until(portal.is_settled, 60, what="hub, backend and quotas agree")
+    assert portal.family(portal.session_id(kept)) == before

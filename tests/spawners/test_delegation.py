@@ -1,0 +1,250 @@
+"""The shared life of front spawner and child: what is unknown is not stopped, and nothing is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from jupyterhub.spawner import Spawner, SpawnException
+from traitlets import Any as AnyTrait
+
+from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError, SessionLostError
+from jupyterhub_daas.spawners.delegation import DelegatingSpawner
+from jupyterhub_daas.spawners.records import read_record
+
+RUNNING = {
+    "v": 1,
+    "running": True,
+    "ran": True,
+    "session_id": "0123456789abcdef",
+    "backend": "fake",
+    "profile": "gone",
+    "child": {"volume": "claim-7", "pid": 12},
+}
+
+
+class Child(Spawner):  # type: ignore[misc]
+    """A child whose answers a test chooses."""
+
+    answer = AnyTrait()
+    volume = ""
+    pid = 0
+    deleted = False
+
+    async def start(self) -> str:
+        return "http://127.0.0.1:1"
+
+    async def stop(self, now: bool = False) -> None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+
+    async def poll(self) -> int | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        found: int | None = self.answer
+        return found
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.volume, self.pid = state.get("volume", ""), state.get("pid", 0)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"volume": self.volume} | ({"pid": self.pid} if self.pid else {})
+
+    def clear_state(self) -> None:
+        self.pid = 0
+
+    async def delete_forever(self) -> None:
+        self.deleted = True
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        yield {"progress": 60, "message": "Waiting for a machine"}
+
+
+class FakeBackend:
+    """Return the same child for each session."""
+
+    def __init__(self) -> None:
+        self.child = Child()
+
+    def restore_child(self, session_id: str, given: Mapping[str, Any]) -> Child:
+        return self.child
+
+
+class Front(DelegatingSpawner):
+    """The front spawner with one fake backend."""
+
+    def __init__(self, **given: Any) -> None:
+        self.fake: Any = {"fake": FakeBackend()}
+        super().__init__(user=SimpleNamespace(name="amara"), **given)
+
+    def known_backends(self) -> Any:
+        if isinstance(self.fake, Exception):
+            raise self.fake
+        return self.fake
+
+
+def restored(state: object = RUNNING, *, fake: Any = None) -> Front:
+    """Return a front spawner as a hub that starts again builds it."""
+    outer = Front()
+    if fake is not None:
+        outer.fake = fake
+    outer.load_state(state)  # type: ignore[arg-type]
+    return outer
+
+
+async def test_a_session_that_never_was_has_ended() -> None:
+    assert await restored({}).poll() == 0
+
+
+@pytest.mark.parametrize("answer", [None, 0, 7])
+async def test_a_restored_session_is_what_the_backend_says(answer: int | None) -> None:
+    outer = restored()
+    outer.fake["fake"].child.answer = answer
+    assert await outer.poll() == answer
+
+
+@pytest.mark.parametrize("error", [BackendUnavailableError("away"), OSError("refused"), KeyError("x")])
+async def test_a_poll_that_fails_means_unknown(error: Exception) -> None:
+    outer = restored()
+    outer.fake["fake"].child.answer = error
+    assert await outer.poll() is None
+
+
+@pytest.mark.parametrize(
+    "fake", [{}, ConfigurationError("wrong"), RuntimeError("worse")], ids=["gone", "misconfigured", "broken"]
+)
+async def test_a_session_whose_backend_is_not_there_counts_as_running(fake: Any) -> None:
+    outer = restored(fake=fake)
+    assert await outer.poll() is None
+    assert outer.get_state()["session_id"] == RUNNING["session_id"]
+    # It is found again when the backend is back.
+    outer.fake = {"fake": FakeBackend()}
+    outer.fake["fake"].child.answer = 0
+    assert await outer.poll() == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [
+        ({}, False),
+        ({"v": 1, "running": False}, False),
+        ({"pid": 4711}, True),
+        ({"v": 2, "running": True, "shape": "unknown"}, True),
+        ({"v": 2}, False),
+        ({"v": 1, "running": True, "child": "not a mapping"}, True),
+        ({"v": 1, "running": True, "session_id": "0123456789abcdef", "backend": "fake", "new": 1}, True),
+        ([], False),
+        (None, False),
+    ],
+    ids=str,
+)
+async def test_old_and_unknown_states_load(state: object, running: bool) -> None:
+    outer = restored(state)
+    outer.fake["fake"].child.answer = None
+    assert (await outer.poll() is None) == running
+    assert read_record(outer.get_state()).running == running
+
+
+def test_a_stop_keeps_what_the_backend_keeps() -> None:
+    outer = restored()
+    outer.clear_state()
+    assert outer.child is None
+    assert outer.get_state()["child"] == {"volume": "claim-7"}
+    assert not outer.get_state()["running"]
+
+
+async def test_deleting_a_session_reaches_its_backend_after_a_stop() -> None:
+    outer = restored({**RUNNING, "running": False})
+    await outer.delete_forever()
+    assert outer.fake["fake"].child.deleted
+    assert outer.fake["fake"].child.volume == "claim-7"
+
+
+async def test_deleting_a_session_that_never_ran_asks_no_backend() -> None:
+    outer = restored({}, fake=RuntimeError("asked"))
+    await outer.delete_forever()
+
+
+async def test_a_stop_that_fails_is_told() -> None:
+    outer = restored()
+    outer.fake["fake"].child.answer = BackendUnavailableError("away")
+    with pytest.raises(BackendUnavailableError):
+        await outer.stop()
+    with pytest.raises(BackendUnavailableError, match="not configured"):
+        await restored(fake={}).stop()
+
+
+async def test_a_start_without_a_child_is_refused() -> None:
+    with pytest.raises(SessionLostError):
+        await Front().start()
+
+
+async def test_refuses_a_rename() -> None:
+    with pytest.raises(SpawnException) as caught:
+        await Front().rename("brave-curie", "mine")
+    assert caught.value.status_code == 409
+
+
+async def test_a_poll_during_the_start_says_that_it_goes_on() -> None:
+    going = asyncio.Event()
+
+    class Slow(Child):
+        async def start(self) -> str:
+            await going.wait()
+            return "http://127.0.0.1:1"
+
+    outer = Front()
+    outer.adopt(Slow(answer=0))
+    task = asyncio.ensure_future(outer.start())
+    await asyncio.sleep(0)
+    assert await outer.poll() is None
+    going.set()
+    await task
+
+
+async def test_progress_tells_our_words_the_childs_and_ours_again() -> None:
+    outer, told = Front(orm_spawner=SimpleNamespace(server=None, name="brave-curie")), []
+    outer._spawn_pending = True
+    going, ready = asyncio.Event(), asyncio.Event()
+
+    class Slow(Child):
+        async def start(self) -> str:
+            await going.wait()
+            return "http://127.0.0.1:1"
+
+    async def read() -> None:
+        async for event in outer.progress():
+            told.append(event["message"])
+            if event["message"] == "Waiting for a machine":
+                going.set()
+            if event["message"] == "Waiting for JupyterLab to answer":
+                ready.set()
+
+    reading = asyncio.ensure_future(read())
+    await asyncio.sleep(0)
+    outer.tell(15, "Checking your quota")
+    outer.adopt(Slow())
+    await outer.start()
+    outer.tell(85, "Waiting for JupyterLab to answer")
+    await ready.wait()
+    outer._spawn_pending = False
+    outer.tell(100, "")
+    await reading
+    assert told[:3] == ["Checking your quota", "Waiting for a machine", "Waiting for JupyterLab to answer"]
+
+
+async def test_progress_that_breaks_off_is_no_failure() -> None:
+    class Broken(Child):
+        async def progress(self) -> AsyncIterator[dict[str, Any]]:
+            yield {"message": "one"}
+            raise RuntimeError("no more words")
+
+    outer = Front(orm_spawner=SimpleNamespace(server=None, name="brave-curie"))
+    outer.adopt(Broken())
+    outer._spawn_pending = outer._starting = True
+    told = []
+    async for event in outer.progress():
+        told.append(event["message"])
+        outer._spawn_pending = False
+    assert told == ["one"]
