@@ -1,7 +1,6 @@
 """Run one service: database, routes, health, metrics, and an end with the hub that started it."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -24,13 +23,13 @@ from jupyterhub_daas.errors import ConfigurationError, DaasError
 from jupyterhub_daas.services.documentation import render_documentation
 from jupyterhub_daas.services.environment import ServiceEnvironment
 from jupyterhub_daas.services.handlers import MAX_BODY, NotFoundHandler, _AnswersErrors
+from jupyterhub_daas.services.parent import die_with_parent
 
 log = logging.getLogger("jupyterhub_daas.services")
 
 # A block or a revoked token must count within seconds, not after the 300 of HubAuth.
 TOKEN_CACHE_SECONDS = 15
 CHECK_SECONDS = 3.0
-PR_SET_PDEATHSIG = 1
 
 REQUESTS = Counter("daas_requests", "Requests by status.", ["service", "method", "status"])
 SECONDS = Histogram("daas_request_seconds", "Time to answer a request.", ["service"])
@@ -201,11 +200,3 @@ async def _asked_to_end() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked.set)
     await asked.wait()
-
-
-def die_with_parent() -> None:
-    """End when the hub does, even if it is killed: a survivor would serve old settings and hold its port."""
-    parent = os.getppid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0 or os.getppid() != parent:
-        sys.exit("The hub ended before the service began.")

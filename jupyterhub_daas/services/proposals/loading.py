@@ -6,7 +6,6 @@ order is not on the command line because a database's address may hold a passwor
 
 import asyncio
 import json
-import os
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,14 +13,12 @@ from pathlib import Path
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.database.engine import create_engine
 from jupyterhub_daas.errors import ConfigurationError
-from jupyterhub_daas.services.application import die_with_parent
+from jupyterhub_daas.services.parent import die_with_parent
 from jupyterhub_daas.services.proposals.connectors.base import Connector, DirectoryError
 from jupyterhub_daas.services.proposals.connectors.file import FileConnector
 from jupyterhub_daas.services.proposals.roots import Roots
 from jupyterhub_daas.services.proposals.rows import FORM
 from jupyterhub_daas.services.proposals.snapshots import write_snapshot
-
-NICENESS = 5
 
 
 class Order(Model):
@@ -78,7 +75,6 @@ async def load(order: Order) -> Outcome:
 def main() -> None:
     """Do what standard input says."""
     die_with_parent()
-    os.nice(NICENESS)
     outcome = asyncio.run(load(Order.model_validate_json(sys.stdin.read())))
     sys.stdout.write(outcome.model_dump_json() + "\n")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.proposals.service import ACCESS, FACILITY, PEOPLE, PROPOSALS, ProposalsProcess, StandInHub
-from tests.support.postgres import private_postgres
+from tests.support.postgres import Postgres, private_postgres
 
 
 @pytest.fixture(scope="package")
@@ -25,6 +25,13 @@ def hub() -> Iterator[StandInHub]:
     hub.close()
 
 
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server in which tests make their own databases."""
+    with private_postgres() as server:
+        yield server
+
+
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])
 def service(
     request: pytest.FixtureRequest, hub: StandInHub, tmp_path_factory: pytest.TempPathFactory
@@ -34,8 +41,8 @@ def service(
     if request.param == "sqlite":
         yield from _running(folder, hub, None)
         return
-    with private_postgres() as server:
-        yield from _running(folder, hub, server.create_database("daas"))
+    server: Postgres = request.getfixturevalue("postgres")
+    yield from _running(folder, hub, server.create_database("daas_service"))
 
 
 @pytest.fixture

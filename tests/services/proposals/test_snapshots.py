@@ -1,7 +1,8 @@
 """A snapshot replaces the one before it as a whole, and writes what changed only."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import secrets
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,7 +28,7 @@ from jupyterhub_daas.services.proposals.listing import Listing
 from jupyterhub_daas.services.proposals.snapshots import write_snapshot
 from jupyterhub_daas.services.proposals.store import DirectoryStore
 from jupyterhub_daas.services.proposals.tables import metadata
-from tests.support.postgres import private_postgres
+from tests.support.postgres import Postgres
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
 ID21 = Instrument(name="id21", title="ID21")
@@ -58,12 +59,11 @@ FIRST = Snapshot(
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/x.sqlite"
-        return
-    with private_postgres() as server:
-        yield server.create_database("daas")
+        return f"sqlite:///{tmp_path}/x.sqlite"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create_database(f"daas_{secrets.token_hex(4)}")
 
 
 @pytest.fixture
@@ -219,6 +219,6 @@ async def test_large_lists_walk_along_indexes(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         for statement, parameters in pages:
             plan = await connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
-            steps = [row[3] for row in plan]
+            steps = [str(row.detail) for row in plan]
             assert any("COVERING INDEX daas_directory_site_" in step for step in steps), steps
             assert not any(step.startswith("SCAN daas_directory") for step in steps), steps
