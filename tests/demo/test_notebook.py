@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nbclient
 import nbformat
@@ -29,8 +30,8 @@ def proposal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / WITH_SPECTRA
 
 
-def run_notebook(folder: Path) -> nbformat.NotebookNode:
-    notebook = nbformat.read(folder / NOTEBOOK, as_version=4)
+def run_notebook(folder: Path) -> Any:
+    notebook = nbformat.read(folder / NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     client = nbclient.NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
@@ -38,7 +39,7 @@ def run_notebook(folder: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def printed(notebook: nbformat.NotebookNode) -> str:
+def printed(notebook: Any) -> str:
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", ()))
     return "".join(output.get("text", "") for output in outputs)
 
