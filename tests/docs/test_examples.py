@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jupyterhub.app import JupyterHub
+from jupyterhub.proxy import ConfigurableHTTPProxy
+from traitlets.config import Config
 
+from jupyterhub_daas import configure
 from jupyterhub_daas.authenticators import DaasAuthenticator
 from jupyterhub_daas.core.quota import OverrideRequest
 from jupyterhub_daas.core.settings import Settings
@@ -17,12 +21,13 @@ from jupyterhub_daas.services.proposals.connectors.file import FileConnector
 from jupyterhub_daas.services.proposals.roots import Roots
 from jupyterhub_daas.spawners import DaasSpawner
 
-from .conftest import DOCS
+from .conftest import DOCS, ROOT
 
 _BLOCK = re.compile(
     r"^(?P<indent> *)```\{code-block\} \w+\n *:caption: (?P<name>\S+)\n\n(?P<text>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
+CLASSES = (JupyterHub, ConfigurableHTTPProxy, DaasAuthenticator, DaasSpawner)
 _BODY = re.compile(r"-d '(\{.*?\})'", re.DOTALL)
 
 
@@ -71,7 +76,7 @@ def test_the_facility_directory_of_the_guide_is_accepted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("page", "text"), list(blocks("jupyterhub_config.py")))
 def test_configuration_sets_traits_that_exist(page: str, text: str) -> None:
-    classes = {cls.__name__: cls for cls in (DaasAuthenticator, DaasSpawner)}
+    classes = {cls.__name__: cls for cls in CLASSES}
     named = [
         (node.value.attr, node.attr)
         for node in ast.walk(ast.parse(text))
@@ -81,12 +86,41 @@ def test_configuration_sets_traits_that_exist(page: str, text: str) -> None:
         and node.value.value.id == "c"
     ]
     assert named, page
-    unknown = [
-        name
-        for cls, name in named
-        if cls in classes and name not in classes[cls].class_trait_names(config=True)
-    ]
+    unknown = [name for cls, name in named if name not in classes[cls].class_trait_names(config=True)]
     assert unknown == []
+
+
+def configured_by(page: str, folder: Path) -> Config:
+    """Return what the configuration on a page makes of an empty one, with its paths below a folder."""
+    settings = (ROOT / "demo" / "daas.yaml").read_text(encoding="utf-8").replace("@STATE@", str(folder))
+    (folder / "daas.yaml").write_text(settings)
+    text = "".join(text for name, text in blocks("jupyterhub_config.py") if name == page)
+    text = text.replace("/etc/daas/", f"{folder}/").replace("/var/lib/daas/", f"{folder}/state/")
+    config = Config()
+    names = {"c": config, "configure": configure.configure, "get_config": lambda: config}
+    exec(compile(text, page, "exec"), names)
+    return config
+
+
+def test_the_configuration_of_the_guide_starts_all_services(tmp_path: Path) -> None:
+    config = configured_by("install.md", tmp_path)
+    started = {each["name"]: each for each in config.JupyterHub.services if "command" in each}
+    assert sorted(started) == sorted(configure.SERVICES)
+    database = started["quotas"]["environment"]["DAAS_DATABASE_URL"]
+    assert database == "postgresql://daas@db.facility.example/daas"
+    assert config.DaasAuthenticator.providers[0]["key"] == "umbrella"
+    assert not config.DaasSpawner.get("shared_account", False)
+
+
+def test_a_service_of_the_facility_takes_the_place_of_ours(tmp_path: Path) -> None:
+    config = configured_by("own-services.md", tmp_path)
+    started = {each["name"] for each in config.JupyterHub.services if "command" in each}
+    assert started == set(configure.SERVICES) - {"proposals"}
+    (own,) = [each for each in config.JupyterHub.services if each["name"] == "proposals"]
+    address = config.DaasSpawner.service_urls["proposals"]
+    assert (
+        address == config.DaasAuthenticator.service_urls["proposals"] == f"{own['url']}/services/proposals/"
+    )
 
 
 def test_the_requests_of_the_guides_fit_the_contract() -> None:
