@@ -27,7 +27,8 @@ def edgar(stack: Stack) -> Iterator[requests.Session]:
 
 def sessions(stack: Stack) -> dict[str, Any]:
     user = stack.admin("GET", "/users/edgar", params={"include_stopped_servers": 1}).json()
-    return dict(user["servers"])
+    # The hub makes a row of the nameless default session whenever it shows its home page.
+    return {name: server for name, server in user["servers"].items() if name}
 
 
 def limit(stack: Stack, **limits: object) -> None:
