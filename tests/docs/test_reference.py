@@ -13,6 +13,7 @@ from jupyterhub_daas.errors import error_classes
 from jupyterhub_daas.services.application import openapi_text
 from jupyterhub_daas.services.documentation import METHODS
 from jupyterhub_daas.spawners import DaasSpawner
+from jupyterhub_daas.spawners.backends.local.backend import LocalOptions, LocalProfileOptions
 
 from .conftest import Built
 
@@ -68,3 +69,10 @@ def test_has_every_metric(built: Built) -> None:
     text = built.text("reference/metrics.html")
     names = ["daas_requests_total", "daas_request_seconds", "daas_quota_decisions_total"]
     assert [name for name in names if name not in text] == []
+
+
+@pytest.mark.parametrize("model", [LocalOptions, LocalProfileOptions])
+def test_has_every_option_of_the_local_backend(built: Built, model: Any) -> None:
+    text = built.text("how-to/unix-accounts.html")
+    assert model.model_fields
+    assert [name for name in model.model_fields if name not in text] == []
