@@ -93,9 +93,7 @@ FORGERIES: dict[str, Callable[[IdentityProvider], None]] = {
     "userinfo differs in letter case": lambda it: setattr(
         it, "userinfo", lambda subject: web.json_response({"sub": subject.upper()})
     ),
-    "key that nobody published": lambda it: (
-        setattr(it, "kid", "never published") or setattr(it, "jwks", lambda: web.json_response({"keys": []}))
-    ),
+    "key that nobody published": lambda it: setattr(it, "jwks", lambda: web.json_response({"keys": []})),
 }
 
 

@@ -256,6 +256,7 @@ def test_refuses_a_forged_request_for_a_token(portal: Portal, auth: Any) -> None
     sign_in_with_account(portal.visit(), portal.url, "amara", PASSWORD)
     answer = requests.post(f"{portal.stack.api}/users/amara/tokens", json={"auth": auth}, timeout=30)
     assert answer.status_code == 403
+    assert "Error authenticating request" not in portal.stack.log()
 
 
 def test_a_password_in_a_request_for_a_token_passes_the_same_gate(portal: Portal) -> None:
