@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,6 +28,7 @@ from jupyterhub_daas.services.proposals.listing import Listing
 from jupyterhub_daas.services.proposals.snapshots import write_snapshot
 from jupyterhub_daas.services.proposals.store import DirectoryStore
 from jupyterhub_daas.services.proposals.tables import metadata
+from tests.services.schema import differences
 from tests.support.postgres import Postgres
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
@@ -196,9 +197,7 @@ async def test_readers_see_the_one_or_the_other(engine: AsyncEngine) -> None:
 
 
 async def test_the_migration_makes_the_tables_as_the_code_knows_them(engine: AsyncEngine) -> None:
-    async with engine.connect() as connection:
-        for table in metadata.sorted_tables:
-            assert (await connection.execute(select(table))).all() == []
+    assert await differences(engine, "proposals", metadata) == []
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
