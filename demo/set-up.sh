@@ -46,6 +46,10 @@ install_python() {
     "The Python packages could not be installed. Is the network reachable?" \
     "$venv/bin/python" -m pip install --no-input --disable-pip-version-check --progress-bar off "$checkout[demo]"
   link_node "$venv"
+  # JupyterLab would greet each person with the question whether it may fetch news.
+  mkdir -p -- "$venv/etc/jupyter/labconfig"
+  printf '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}\n' \
+    >"$venv/etc/jupyter/labconfig/page_config.json"
   printf '%s\n' "$package" >"$state/package.stamp"
   printf '%s\n' "$requirements" >"$state/python.stamp"
 }
