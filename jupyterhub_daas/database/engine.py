@@ -43,7 +43,14 @@ def create_engine(url: str) -> AsyncEngine:
     """Return an engine for a database URL with or without driver."""
     asynchronous = asynchronous_url(url)
     if not asynchronous.startswith("sqlite"):
-        return create_async_engine(asynchronous, pool_size=20, max_overflow=20, pool_pre_ping=True)
+        return create_async_engine(
+            asynchronous,
+            pool_size=20,
+            max_overflow=20,
+            pool_pre_ping=True,
+            # A plan made while a table was small, and kept, would go on reading all of it once it has grown.
+            connect_args={"server_settings": {"plan_cache_mode": "force_custom_plan"}},
+        )
     engine = create_async_engine(asynchronous)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -100,6 +100,12 @@ class Quotas:
         assert self._process is not None
         return self._process.wait(timeout=20)
 
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """Return what the process wrote."""
         return (self.folder / "log").read_text(errors="replace")

@@ -33,6 +33,8 @@ from tests.services.quotas.support import (
     new_id,
     number_of_rows,
 )
+from tests.support.postgres import Postgres
+from tests.support.waiting import wait_for
 
 ALL = frozenset(ReservationState)
 
@@ -341,6 +343,45 @@ async def test_a_check_does_not_read_history(engine: AsyncEngine, store: QuotaSt
             plan = str((await connection.execute(text(f"{explain}{sums}{column} IN ('{value}')"))).all())
         assert "ix_quotas_holding" in plan
     assert (await store.quota_of_person("amara", Entitlement(limits=Limits()))).used == Resources()
+
+
+async def test_a_plan_of_the_first_days_is_not_kept(postgres: Postgres) -> None:
+    engine = create_engine(postgres.create_database("grown"))
+    await upgrade(engine, "quotas")
+    store = QuotaStore(engine, POLICY)
+
+    async def one(person: str) -> None:
+        session_id = new_id()
+        await store.reserve(session_id, asking(person=person, proposal=f"of-{person}"), ENTITLED)
+        await store.release(session_id)
+
+    async def work() -> None:
+        # Forty in each transaction: in so small a table PostgreSQL looks for them by reading all of it.
+        for _ in range(10):
+            await asyncio.gather(*(one(f"p{number}") for number in range(40)))
+
+    await work()
+    many = text(
+        "INSERT INTO quotas_reservations SELECT 'old' || n, person, proposal, session, environment, flavour, "
+        "backend, instruments, machines, millicpus, memory, storage, gpus, expires_at, idle_seconds, "
+        "hold_seconds, state, created_at, lapses_at, activated_at, ended_at "
+        "FROM (SELECT * FROM quotas_reservations LIMIT 1) AS one, generate_series(1, 20000) AS n"
+    )
+    async with engine.begin() as connection:
+        await connection.execute(many)
+    await work()
+    seen = text(
+        "SELECT n_tup_ins, seq_tup_read FROM pg_stat_user_tables WHERE relname = 'quotas_reservations'"
+    )
+
+    async def read_in_full() -> tuple[int] | None:
+        # The server tells its statistics a little later.
+        async with engine.connect() as connection:
+            row = (await connection.execute(seen)).one()
+        return (int(row.seq_tup_read),) if row.n_tup_ins >= 20_800 else None
+
+    assert (await wait_for(read_in_full))[0] < 60_000
+    await engine.dispose()
 
 
 async def test_says_that_the_database_is_away(database_url: str, clock: Clock) -> None:
