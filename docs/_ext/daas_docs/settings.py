@@ -25,8 +25,8 @@ _BOUNDS = {
     "le": "at most {}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
-    "minItems": "at least {}",
-    "maxItems": "at most {}",
+    "minItems": "at least {} of them",
+    "maxItems": "at most {} of them",
 }
 
 
@@ -42,10 +42,15 @@ def render_model(path: str) -> str:
     prefix = model.__name__.lower()
     lines: list[str] = []
     for name, each in found.items():
-        lines += [*rst.label(f"{prefix}-{name.lower()}"), *rst.title(name, "-")]
+        lines += [*rst.label(f"{prefix}-{name.lower()}"), *rst.title(_shown(name), "-")]
         lines += [rst.prose(" ".join(each.get("description", "").split())), ""]
         lines += rst.table(("Key", "Value", "Default"), _rows(each, definitions, prefix), (25, 50, 25))
     return "\n".join(lines)
+
+
+def _shown(name: str) -> str:
+    # What a file holds is told apart in the code only.
+    return name.removesuffix("InFile")
 
 
 def _collect(schema: Schema, definitions: Schema, found: dict[str, Any]) -> None:
@@ -119,7 +124,7 @@ def _reference(name: str, definitions: Schema, prefix: str) -> str:
     target = definitions[name]
     if "enum" in target:
         return f"one of {rst.codes(target['enum'])}"
-    return f":ref:`{name} <{prefix}-{name.lower()}>`"
+    return f":ref:`{_shown(name)} <{prefix}-{name.lower()}>`"
 
 
 def _mapping(field: Schema, definitions: Schema, prefix: str) -> str:
@@ -145,4 +150,4 @@ def _text(field: Schema) -> str:
 
 def _bounded(kind: str, field: Schema) -> str:
     bounds = [words.format(field[name]) for name, words in _BOUNDS.items() if name in field]
-    return ", ".join([kind, *bounds])
+    return ", ".join([kind, *bounds]).replace("at least 1 characters", "not empty")
