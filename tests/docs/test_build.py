@@ -40,6 +40,13 @@ def test_names_files_and_tests_that_exist(page: object) -> None:
     assert missing == []
 
 
+def test_the_readme_leads_to_pages_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"[^!]\[[^\]]+\]\(([^)#:]+)\)", text)
+    assert any(link.startswith("docs/") for link in links)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_threat_model_names_a_test_for_its_measures() -> None:
     text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
     threats = text.partition("## Threats")[2].split("\n### ")[1:]
