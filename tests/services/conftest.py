@@ -19,7 +19,7 @@ FAST = {
     "lifecycle": {"interval_seconds": 0.5, "grace_seconds": 3},
     "lifetimes": [
         {"roles": ["instrument_scientist"], "lifetime_hours": 168},
-        {"flavours": ["medium"], "lifetime_hours": 0.0022},
+        {"flavours": ["medium"], "lifetime_hours": 0.004},
         {"flavours": ["large"], "idle_hours": 0.0022},
         {"lifetime_hours": 72, "idle_hours": 8},
     ],
@@ -27,9 +27,9 @@ FAST = {
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL of the tests' own."""
-    with private_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    with private_postgres() as server:
         yield server
 
 
