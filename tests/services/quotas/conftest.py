@@ -11,16 +11,9 @@ from jupyterhub_daas.database.engine import create_engine
 from jupyterhub_daas.database.migrate import upgrade
 from tests.services.quotas.neighbours import Neighbours
 from tests.services.quotas.portal import Quotas
-from tests.support.postgres import Postgres, private_postgres
+from tests.support.postgres import Postgres
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of the tests' own."""
-    with private_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -21,7 +21,7 @@ from jupyterhub_daas.errors import (
     UpstreamUnavailableError,
 )
 from jupyterhub_daas.services.quotas.store import QuotaStore
-from jupyterhub_daas.services.quotas.tables import facility, reservations
+from jupyterhub_daas.services.quotas.tables import facility, metadata, reservations
 from tests.services.quotas.support import (
     ENTITLED,
     POLICY,
@@ -33,6 +33,7 @@ from tests.services.quotas.support import (
     new_id,
     number_of_rows,
 )
+from tests.services.schema import differences
 from tests.support.postgres import Postgres
 from tests.support.waiting import wait_for
 
@@ -271,6 +272,10 @@ async def test_lists_by_person_proposal_and_state(store: QuotaStore, clock: Cloc
     assert await found(None, "20190417", released, held_state) == [ids["amara", "20190417"]]
     page = await store.reservations(person=None, proposal=None, states=ALL, offset=1, limit=1)
     assert (page.total, [item.session_id for item in page.items]) == (3, [ids["amara", "20190417"]])
+
+
+async def test_the_migrations_make_the_tables_that_the_code_declares(engine: AsyncEngine) -> None:
+    assert await differences(engine, "quotas", metadata) == []
 
 
 async def test_sets_a_wrong_sum_right_at_start(store: QuotaStore, engine: AsyncEngine) -> None:
