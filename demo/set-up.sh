@@ -90,7 +90,8 @@ sys.exit(any(importlib.util.find_spec(name) is None for name in wanted.split()))
 : >"$log"
 cd "$checkout"
 version=$("$python" -c 'import sys; print(sys.executable, sys.version)')
-requirements=$({ cat setup.cfg pyproject.toml demo/set-up.sh; printf '%s\n' "$venv" "$version"; } | digest)
+# The number stands for what this script does beside installing: a higher one does all of it again.
+requirements=$({ cat setup.cfg pyproject.toml; printf '%s\n' 1 "$venv" "$version"; } | digest)
 package=$({ printf '%s\n' "$requirements"; find jupyterhub_daas -type f -print0 | sort -z | xargs -0 sha256sum; } | digest)
 modules=$({ cat demo/provider/package.json; printf '%s\n' "$node" "$requirements"; } | digest)
 cd "$state"
