@@ -14,6 +14,7 @@ from jupyterhub_daas.authenticators.refresh import Refresher
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.core.people import Identity
+from tests.authenticators.test_provider import client_of, sign_in
 from tests.support.directory_services import TOKEN, DirectoryServices
 from tests.support.identity_provider import IdentityProvider
 
@@ -144,3 +145,16 @@ async def test_another_persons_request_is_like_one_by_token(
     services.know("amara")
     user, staff = User("amara", None), User("sofia", None)
     assert isinstance(await refresher(gate, provider).refresh(user, Page(staff)), dict)
+
+
+async def test_a_rotated_token_is_kept_before_the_next_refresh_may_need_it(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    provider.access_token_seconds = 1
+    signed_in = await sign_in(client_of(provider))
+    user = User("amara", kept(provider, tokens=signed_in.tokens))
+    made = refresher(gate, provider)
+    for _ in range(3):  # the hub stores what it gets some time later: here never
+        assert isinstance(await made.refresh(user, Page(user)), dict)
+    assert KeptLogin.model_validate(user.state).tokens.refresh_token != signed_in.tokens.refresh_token
