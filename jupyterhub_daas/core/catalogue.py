@@ -99,6 +99,14 @@ class Catalogue(Model):
         return take_keys(value)
 
     @model_validator(mode="after")
+    def _keys_are_places(self) -> Self:
+        for section in ("environments", "flavours", "profiles"):
+            for place, entry in getattr(self, section).items():
+                if entry.key != place:
+                    raise ValueError(f"{section}.{place}: its key is {entry.key!r}; leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _profiles_name_what_exists(self) -> Self:
         for profile in self.profiles.values():
             if profile.environment not in self.environments:

@@ -15,6 +15,9 @@ from jupyterhub_daas.core.names import Slug, Username
 
 GROUP_PREFIX = "daas-"
 
+# 0 is root; the highest one means "leave it as it is" to the kernel, which may be root again.
+UnixId = Annotated[int, Field(gt=0, lt=(1 << 32) - 1)]
+
 
 class Identity(Model):
     """Who an identity provider says it is: compared exactly, letter case included."""
@@ -27,8 +30,8 @@ class Person(Model):
     """A human with a facility account; uid and gid are the Unix account's, never 0."""
 
     username: Username
-    uid: Annotated[int, Field(gt=0, lt=1 << 32)]
-    gid: Annotated[int, Field(gt=0, lt=1 << 32)]
+    uid: UnixId
+    gid: UnixId
     groups: tuple[str, ...] = ()
     display_name: Annotated[str, Field(max_length=200)] = ""
     email: Annotated[str, Field(max_length=254)] | None = None

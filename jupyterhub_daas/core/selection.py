@@ -19,6 +19,9 @@ from jupyterhub_daas.errors import (
 
 MAX_DATASETS = 100
 
+# A pid is the catalogue's own text, but one line of it.
+Pid = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
 
 class _Options(Model):
     """The options as they arrive."""
@@ -28,9 +31,7 @@ class _Options(Model):
     backend: Slug | None = None
     profile: Slug | None = None
     flavour: Slug | None = None
-    datasets: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=MAX_DATASETS)
-    ] = ()
+    datasets: Annotated[tuple[Pid, ...], Field(max_length=MAX_DATASETS)] = ()
 
 
 class Selection(Model):
