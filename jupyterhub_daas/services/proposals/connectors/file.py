@@ -6,13 +6,13 @@ configured roots, with links followed; a folder may belong to one proposal only.
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Identifier, Slug, Username
 from jupyterhub_daas.core.people import Identity, Person
 from jupyterhub_daas.core.proposals import (
@@ -36,14 +36,18 @@ from jupyterhub_daas.services.proposals.connectors.documents import Entry, read_
 from jupyterhub_daas.services.proposals.roots import OutsideRootsError, Roots, clean
 
 MAX_ERRORS = 10
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ZONE = re.compile(r"(Z|z|[+-]\d\d:?\d\d)$", re.ASCII)
 # Line ends and tabs are text; a null is none to PostgreSQL.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def _in_utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=timezone.utc)
-    return moment.astimezone(timezone.utc)
+def _with_zone(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    if _DATE.fullmatch(text):
+        return f"{text}T00:00:00Z"
+    return text if _ZONE.search(text) else f"{text}Z"
 
 
 def _printable(text: str) -> str:
@@ -57,7 +61,7 @@ def _plain_path(text: str) -> str:
     return text
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+InUtc = Annotated[Moment, BeforeValidator(_with_zone)]
 Text = Annotated[str, AfterValidator(_printable)]
 
 
@@ -113,8 +117,8 @@ class ExperimentInFile(_InFile):
 
     identifier: Identifier
     instrument: Slug
-    start: Moment
-    end: Moment
+    start: InUtc
+    end: InUtc
 
     @model_validator(mode="after")
     def _ends_after_start(self) -> "ExperimentInFile":
@@ -131,7 +135,7 @@ class DatasetInFile(_InFile):
     path: RelativePath
     size: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
     state: DatasetState = DatasetState.UNKNOWN
-    created: Moment | None = None
+    created: InUtc | None = None
 
 
 class ProposalInFile(_InFile):
@@ -141,7 +145,7 @@ class ProposalInFile(_InFile):
     abstract: Annotated[Text, Field(max_length=20_000)] = ""
     instruments: Annotated[tuple[Slug, ...], Field(max_length=50)] = ()
     state: ProposalState = ProposalState.ACCEPTED
-    embargo_until: Moment | None = None
+    embargo_until: InUtc | None = None
     url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
     folder: PlainPath | None = None
     members: dict[Username, MemberRole] = Field(default_factory=dict)
