@@ -123,9 +123,9 @@ def test_idle_limits_by_flavour_end_sessions(sessions: Sessions) -> None:
 
 def test_a_person_reads_when_an_idle_session_would_end(sessions: Sessions) -> None:
     sessions.start("amara", "fine-planck", "small", "20180301")
-    own = wait_until(
-        lambda: next((each for each in sessions.own("amara")["items"] if each["last_activity"]), None), 10
-    )
+    own = wait_until(lambda: [each for each in sessions.own("amara")["items"] if each["last_activity"]], 10)[
+        0
+    ]
     ends = moment(own["ends_at"]) - moment(own["last_activity"])
     assert ends.total_seconds() == 8 * 3600
 
