@@ -23,7 +23,8 @@ FROM_ROW = {"name", "display_name", "server", "last_activity"}
 CHILD_ONLY = {
     "cmd", "args", "environment", "env", "env_keep", "get_env", "get_args", "ip", "default_url",
     "notebook_dir", "disable_user_config", "debug", "hub_connect_url", "format_string", "template_namespace",
-    "cpu_limit", "cpu_guarantee", "mem_limit", "mem_guarantee", "ssl_alt_names", "ssl_alt_names_include_local",
+    "cpu_limit", "cpu_guarantee", "mem_limit", "mem_guarantee", "ssl_alt_names",
+    "ssl_alt_names_include_local",
 }  # fmt: skip
 OUTER_ONLY = {
     # options: presentation, never enforcement

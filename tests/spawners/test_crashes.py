@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event
 
 import pytest
 import requests
@@ -137,21 +138,21 @@ def test_a_hub_killed_at_a_random_moment_leaves_all_in_order(portal: Portal, see
     before = portal.family(portal.session_id(kept))
     reached = chance.randrange(3, 25)
 
-    def churn(name: str) -> int:
-        done = 0
+    killed = Event()
+
+    def churn(name: str) -> None:
         with suppress(requests.RequestException):
-            while True:
+            while not killed.is_set():
                 portal.start(name, WANTED)
                 portal.stack.admin("DELETE", f"/users/amara/servers/{name}")
-                done += 1
-        return done
 
     with ThreadPoolExecutor(len(names)) as pool:
-        log = portal.stack.log().count("Started session")
+        begun = portal.stack.log().count("Started session")
         running = [pool.submit(churn, name) for name in names]
         # By what the hub has done, not by the clock: this machine may be slow.
-        wait_until(lambda: portal.stack.log().count("Started session") >= log + reached, 60)
+        wait_until(lambda: portal.stack.log().count("Started session") >= begun + reached, 60)
         portal.stack.kill_hub()
+        killed.set()
         for each in running:
             each.result(60)
     crash(portal)
