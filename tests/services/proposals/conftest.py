@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.services.proposals.service import ACCESS, FACILITY, PEOPLE, PROPOSALS, ProposalsProcess, StandInHub
-from tests.support.postgres import Postgres, private_postgres
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture(scope="package")
@@ -23,13 +23,6 @@ def hub() -> Iterator[StandInHub]:
     hub.knows("elsewhere", "amara", "access:services!service=quotas")
     yield hub
     hub.close()
-
-
-@pytest.fixture(scope="package")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server in which tests make their own databases."""
-    with private_postgres() as server:
-        yield server
 
 
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])
