@@ -1,6 +1,7 @@
 """A portal whose sessions are small servers, and what the tests of the spawners ask of it."""
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +148,18 @@ class Portal:
             for name in self.names(user["name"]):
                 self.stop(name, user["name"], remove=True)
         wait_until(lambda: not self.living(), 30, what="no session lives")
+
+
+def rows(portal: Portal) -> list[tuple[str, str, str]]:
+    """Return person, name and options of each named server in the hub's own table."""
+    path = portal.stack.folder / "hub.sqlite"
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        return list(
+            database.execute(
+                "select users.name, spawners.name, spawners.user_options from spawners "
+                "join users on users.id = spawners.user_id where spawners.name <> ''"
+            )
+        )
 
 
 def tracebacks(text: str) -> list[str]:

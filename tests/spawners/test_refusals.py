@@ -1,7 +1,6 @@
 """Starts that must not be: each gets a clear answer, and leaves no row, reservation, process or traceback."""
 
 import json
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.spawners.portal import PROPOSAL, WANTED, Portal, quiet_log
+from tests.spawners.portal import PROPOSAL, WANTED, Portal, quiet_log, rows
 from tests.support.stack import xsrf_of
 from tests.support.waiting import wait_until
 
@@ -58,18 +57,6 @@ FOREIGN_NAMES = {
 def person(portal: Portal) -> requests.Session:
     """A browser in which bruno is signed in; he is a member of one proposal only."""
     return portal.stack.login("bruno")
-
-
-def rows(portal: Portal) -> list[tuple[str, str, str]]:
-    """Return person, name and options of each named server in the hub's own table."""
-    path = portal.stack.folder / "hub.sqlite"
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-        return list(
-            database.execute(
-                "select users.name, spawners.name, spawners.user_options from spawners "
-                "join users on users.id = spawners.user_id where spawners.name <> ''"
-            )
-        )
 
 
 def assert_nothing_left(portal: Portal) -> None:

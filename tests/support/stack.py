@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -298,6 +299,10 @@ class Stack:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if name == "proxy":
+            # Node may run below a wrapper that does not hand the signal on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End everything that was started here, sessions first."""
