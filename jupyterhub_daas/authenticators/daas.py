@@ -121,7 +121,9 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         min=0.0,
         config=True,
         help="""Seconds that a login goes on while a service or its provider is away, since the gate last
-        admitted it. A refusal ends it at once all the same. Default: 28800 (8 hours).
+        admitted it. A refusal by the gate ends it at once all the same. When the provider's grant is over,
+        browsers sign in again at once, and API tokens (with which running sessions report) go on for as
+        long. Default: 28800 (8 hours).
 
         .. versionadded:: 0.1
         """,

@@ -57,6 +57,7 @@ class KeptLogin(Model):
     tokens: Tokens
     admitted_at: float
     signed_out: bool = False
+    refused: bool = False
 
     @classmethod
     def parse(cls, auth_state: Any) -> "KeptLogin | None":

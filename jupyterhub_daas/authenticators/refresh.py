@@ -14,8 +14,13 @@ from typing import Any, NamedTuple
 from jupyterhub_daas.authenticators.accounts import AccountSource
 from jupyterhub_daas.authenticators.entry import KeptLogin, model_of, standing_of
 from jupyterhub_daas.authenticators.gate import Admission, Gate
-from jupyterhub_daas.authenticators.openid import OpenIDProvider, Tokens
-from jupyterhub_daas.errors import AccessError, AccountUnknownError, DaasError, UpstreamError
+from jupyterhub_daas.authenticators.openid import GRANT_ENDED, OpenIDProvider, Tokens
+from jupyterhub_daas.errors import (
+    AccessError,
+    AccountUnknownError,
+    DaasError,
+    UpstreamError,
+)
 
 
 class _Verdict(NamedTuple):
@@ -73,6 +78,8 @@ class Refresher:
             return _ENDED
 
     async def _ask(self, user: Any, kept: KeptLogin) -> _Verdict:
+        if kept.refused:
+            return _ENDED
         admission = await self._admission(kept)
         if admission.person.username != user.name:
             # The identity belongs to somebody else now; the hub would answer 500 to another name.
@@ -82,6 +89,8 @@ class Refresher:
             return _Verdict(model_of(admission, admitted), tokens_only=kept.signed_out)
         try:
             tokens = await self._ask_provider(kept)
+        except AccessError as error:
+            return await self._refused_by_provider(user, kept, admission, error)
         except UpstreamError as error:
             outage = self._outage(user, kept, error)
             return outage if outage is _ENDED else _Verdict(model_of(admission, kept))
@@ -109,8 +118,23 @@ class Refresher:
         self._gate.check_denied(answer.claims)
         return answer.tokens
 
+    async def _refused_by_provider(
+        self, user: Any, kept: KeptLogin, admission: Admission, error: AccessError
+    ) -> _Verdict:
+        if error.details.get("cause") in GRANT_ENDED and self._within_grace(kept):
+            # A provider's grant ends overnight too. A browser signs in again; the tokens with which running
+            # sessions report go on for the grace, by the gate alone: the person's work must not look idle.
+            self._log_end(user, error)
+            return _Verdict(model_of(admission, kept), tokens_only=True)
+        # Remembered: at the next refresh the provider may only say that the grant is over.
+        await user.save_auth_state(kept.model_copy(update={"refused": True}).dump())
+        raise error
+
+    def _within_grace(self, kept: KeptLogin) -> bool:
+        return time.time() - kept.admitted_at <= self._grace
+
     def _outage(self, user: Any, kept: KeptLogin | None, error: UpstreamError) -> _Verdict:
-        within = kept is not None and time.time() - kept.admitted_at <= self._grace
+        within = kept is not None and self._within_grace(kept)
         self._log.warning(
             "Refresh not possible: person=%s service=%s kept=%s",
             user.name,

@@ -110,16 +110,24 @@ def test_a_refused_person_reads_why_at_the_next_sign_in(watchful: Portal) -> Non
     assert "Left the facility." in answer.text
 
 
-def test_a_revoked_grant_ends_the_login(watchful: Portal) -> None:
+def test_a_grant_that_is_over_sends_browsers_to_the_login_and_leaves_running_sessions(
+    watchful: Portal,
+) -> None:
     session = signed_in(watchful)
+    token = watchful.api_token(session, "amara")
     watchful.umbrella.revoke_everything()
     wait_for_end(watchful, session)
+    assert watchful.ask_api(token).status_code == 200
+    unlink(watchful)
+    wait_until(lambda: watchful.ask_api(token).status_code == 403, FEW_SECONDS)
 
 
 def test_a_provider_that_names_somebody_else_ends_the_login(watchful: Portal) -> None:
     session = signed_in(watchful)
+    token = watchful.api_token(session, "amara")
     watchful.umbrella.subject = "bruno@institute.example"
     wait_for_end(watchful, session)
+    assert watchful.ask_api(token).status_code == 403
 
 
 def test_roles_follow_at_a_refresh(watchful: Portal) -> None:

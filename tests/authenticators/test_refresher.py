@@ -95,6 +95,34 @@ async def test_an_outage_is_borne_for_as_long_as_the_grace(
     assert bool(answer) is goes_on
 
 
+@pytest.mark.parametrize(
+    ("since", "goes_on"), [(HOUR - 60, True), (HOUR + 60, False)], ids=["within", "after"]
+)
+async def test_a_grant_that_is_over_leaves_tokens_for_the_grace_and_no_browser(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider, since: float, goes_on: bool
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    user = User("amara", kept(provider, admitted_at=time.time() - since))  # with a token of nobody
+    made = refresher(gate, provider)
+    assert await made.refresh(user, Page(user)) is False
+    assert bool(await made.refresh(user, Page(user, token=True))) is goes_on
+
+
+@pytest.mark.parametrize("seconds", [1, 300], ids=["at a renewal", "at userinfo"])
+async def test_somebody_else_in_the_providers_answer_ends_tokens_too_and_for_good(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider, seconds: int
+) -> None:
+    services.know("amara", identity=(provider.issuer, "amara@umbrella.example"))
+    provider.access_token_seconds = seconds
+    user = User("amara", kept(provider, tokens=(await sign_in(client_of(provider))).tokens))
+    provider.subject = "bruno@umbrella.example"
+    made = refresher(gate, provider)
+    for _ in range(2):
+        assert await made.refresh(user, Page(user, token=True)) is False
+    provider.subject = "amara@umbrella.example"
+    assert await made.refresh(user, Page(user, token=True)) is False
+
+
 async def test_an_outage_of_the_provider_does_not_start_the_grace_anew(
     gate: Gate, services: DirectoryServices, provider: IdentityProvider
 ) -> None:

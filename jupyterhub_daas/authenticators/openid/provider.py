@@ -30,6 +30,8 @@ FRESH = 10.0
 RETRY_AFTER = 3.0
 KEYS_LAST = 3600.0
 EARLY = 30
+# Causes of a refusal that say no more than that the grant is over.
+GRANT_ENDED = frozenset({"invalid_grant", "userinfo_refused", "no_refresh_token"})
 
 
 def _protected(url: str) -> str:
@@ -179,8 +181,8 @@ class OpenIDProvider:
         if held.access_token and held.expires_at > self._clock() + EARLY:
             try:
                 claims = await self._userinfo(held.access_token, subject)
-            except UnauthenticatedError:
-                if not held.refresh_token:
+            except UnauthenticatedError as error:
+                if not held.refresh_token or error.details.get("cause") != "userinfo_refused":
                     raise
             else:
                 return SignIn(Identity(issuer=self.settings.issuer, subject=subject), claims, held)
