@@ -147,17 +147,21 @@ class State:
         write_private(self.folder / "accounts.yaml", json.dumps(accounts, indent=1))
 
     def _write_provider_settings(self) -> None:
-        portal = self.url.rstrip("/")
+        # A browser may call this computer by either name; the hub comes back to the one that it used.
+        portals = [f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost")]
         settings = {
             "port": self.ports["provider"],
             "client": {
                 "id": "hub",
                 "secret": self.secret("client_secret"),
-                "redirect_uris": [f"{portal}/hub/auth/umbrella/oauth_callback"],
-                "post_logout_redirect_uris": [f"{portal}/", f"{portal}/hub/login", f"{portal}/hub/"],
+                "redirect_uris": [f"{portal}/hub/auth/umbrella/oauth_callback" for portal in portals],
+                "post_logout_redirect_uris": [
+                    f"{portal}{path}" for portal in portals for path in ("/", "/hub/login", "/hub/")
+                ],
             },
             "people": str(self.folder / "people.json"),
             "access_token_seconds": 600,
+            "key_file": str(self.secrets / "provider-key.json"),
         }
         write_private(self.secrets / "provider.json", json.dumps(settings, indent=1))
 

@@ -7,10 +7,12 @@
 //   client                   { id, secret, redirect_uris, post_logout_redirect_uris }
 //   people                   path of a file { login: { password, sub, ...claims } }
 //   access_token_seconds     how long an access token lives
+//   key_file                 optional: where the signing key is kept from start to start, so that the portal can
+//                            still sign out whom it signed in before
 // The people file is read on each use: whoever is taken out of it is out at the next refresh.
 // All else lives in memory and is gone when the process ends.
 import { createHash, generateKeyPairSync, randomBytes, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { Provider } from 'oidc-provider';
 import { loginPage, noticePage, stylesheet } from './pages.mjs';
 
@@ -21,14 +23,22 @@ const issuer = `http://127.0.0.1:${settings.port}`;
 const people = () => JSON.parse(readFileSync(settings.people, 'utf8'));
 const bySubject = (subject) => Object.values(people()).find((person) => person.sub === subject);
 
-const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-const signingKey = {
-  ...privateKey.export({ format: 'jwk' }),
-  use: 'sig',
-  alg: 'RS256',
+function newKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   // A new name with each key, so that nobody keeps verifying with the one before.
-  kid: randomBytes(6).toString('hex'),
-};
+  return { ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: randomBytes(6).toString('hex') };
+}
+
+function keptKey(file) {
+  if (file === undefined) return newKey();
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch {
+    const key = newKey();
+    writeFileSync(file, JSON.stringify(key), { mode: 0o600 });
+    return key;
+  }
+}
 
 function claimsOf({ password, ...claims }) {
   return claims;
@@ -55,7 +65,7 @@ const provider = new Provider(issuer, {
     response_types: ['code'],
     token_endpoint_auth_method: 'client_secret_post',
   }],
-  jwks: { keys: [signingKey] },
+  jwks: { keys: [keptKey(settings.key_file)] },
   cookies: {
     // Cookies know no ports: with one name for all, two demos on one machine would overwrite each other's.
     names: {

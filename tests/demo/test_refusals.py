@@ -34,6 +34,13 @@ def test_refuses_a_folder_that_cannot_be_written(place: Path) -> None:
     assert_refused(done, "cannot write to", "DAAS_STATE")
 
 
+@pytest.mark.parametrize("sign", [*list(" :;&|<>()$`\"'\\*?[]#"), "\t", "\n"])
+def test_refuses_a_folder_with_a_sign_that_shells_interpret(place: Path, sign: str) -> None:
+    done = start_and_wait({"DAAS_STATE": f"{place}/a{sign}b", "DAAS_PORT": str(free_port())})
+    assert_refused(done, "DAAS_STATE")
+    assert list(place.iterdir()) == []
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")
 def test_root_gives_no_folder_away_that_is_in_use(place: Path) -> None:
     folder = place / "state"
