@@ -139,7 +139,12 @@ class QuotaStore:
     async def _write_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-            await self._answer(batch)
+            try:
+                await self._answer(batch)
+            finally:
+                # However this ends, nobody waits for an answer that will not come.
+                for _, future in batch:
+                    future.cancel()
 
     async def _answer(self, batch: list[tuple[Change, asyncio.Future[Outcome]]]) -> None:
         outcomes: list[Outcome | BaseException]

@@ -300,6 +300,18 @@ async def test_a_caller_who_goes_away_does_not_disturb_the_others(
     assert kept == counted
 
 
+async def test_nobody_waits_for_ever_when_the_writer_is_ended(store: QuotaStore) -> None:
+    calls = [asyncio.ensure_future(outcome(store, asking())) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert store._writer is not None
+    await asyncio.sleep(0)
+    store._writer.cancel()
+    results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    # The next request finds a writer again.
+    assert await outcome(store, asking()) == "created"
+
+
 async def test_one_request_that_the_database_refuses_fails_alone(
     store: QuotaStore, engine: AsyncEngine
 ) -> None:
