@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tornado import web
 from tornado.httpserver import HTTPServer
 
-from jupyterhub_daas.database.engine import create_engine
+from jupyterhub_daas.database.engine import answering, create_engine
 from jupyterhub_daas.database.migrate import upgrade
 from jupyterhub_daas.errors import ConfigurationError, DaasError
 from jupyterhub_daas.services.documentation import render_documentation
@@ -115,8 +115,9 @@ def make_application(
     """Join the service's routes with the common ones."""
 
     async def database() -> None:
-        async with engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+        with answering():
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
 
     common: list[Route] = [
         ("health", _Health),
