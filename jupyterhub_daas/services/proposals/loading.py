@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.database.engine import create_engine
-from jupyterhub_daas.errors import ConfigurationError
+from jupyterhub_daas.errors import ConfigurationError, UpstreamUnavailableError
 from jupyterhub_daas.services.parent import die_with_parent
 from jupyterhub_daas.services.proposals.connectors.base import Connector, DirectoryError
 from jupyterhub_daas.services.proposals.connectors.file import FileConnector
@@ -36,9 +36,10 @@ class Order(Model):
 
 
 class Outcome(Model):
-    """What came of an order: how many entries changed, or what is wrong with the directory."""
+    """What came of an order: how many entries changed, what is wrong with the directory, or who is away."""
 
     changes: int = 0
+    away: str | None = None
     error: str | None = None
     line: int | None = None
 
@@ -68,6 +69,8 @@ async def load(order: Order) -> Outcome:
     try:
         now = datetime.now(timezone.utc)
         return Outcome(changes=await write_snapshot(engine, snapshot, fingerprint=fingerprint, read_at=now))
+    except UpstreamUnavailableError as error:
+        return Outcome(away=error.message)
     finally:
         await engine.dispose()
 

@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from jupyterhub_daas.core.people import Identity, Person
 from jupyterhub_daas.core.proposals import Dataset, Member, MemberRole, Page, Proposal
+from jupyterhub_daas.database.engine import answering
 from jupyterhub_daas.errors import NotFoundError, UpstreamUnavailableError
 from jupyterhub_daas.services.proposals.listing import Listing, ListingQuery, contains
 from jupyterhub_daas.services.proposals.tables import (
@@ -52,26 +53,32 @@ class DirectoryStore:
     async def snapshot(self) -> SnapshotState | None:
         """Return which snapshot is in use."""
         statement = select(*(snapshots.c[name] for name in SnapshotState._fields))
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(statement)).first()
+        with answering():
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(statement)).first()
         return None if row is None else SnapshotState(*row)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                # Statements of one transaction see one snapshot; SQLite does so anyway.
-                await connection.execution_options(isolation_level="REPEATABLE READ")
-            async with connection.begin():
-                if not self._has_snapshot:
-                    # Before the first reading nobody is known: that is an outage, and no answer.
-                    if (await connection.execute(select(snapshots.c.id))).first() is None:
-                        raise UpstreamUnavailableError(
-                            "The facility's directory is not there yet. Please try again in a minute.",
-                            service="proposals",
-                        )
-                    self._has_snapshot = True
-                yield connection
+        with answering():
+            async with self._engine.connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Statements of one transaction see one snapshot; SQLite does so anyway.
+                    await connection.execution_options(isolation_level="REPEATABLE READ")
+                async with connection.begin():
+                    await self._require_snapshot(connection)
+                    yield connection
+
+    async def _require_snapshot(self, connection: AsyncConnection) -> None:
+        if self._has_snapshot:
+            return
+        # Before the first reading nobody is known: that is an outage, and no answer.
+        if (await connection.execute(select(snapshots.c.id))).first() is None:
+            raise UpstreamUnavailableError(
+                "The facility's directory is not there yet. Please try again in a minute.",
+                service="proposals",
+            )
+        self._has_snapshot = True
 
     # --- people
 

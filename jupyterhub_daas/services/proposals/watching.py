@@ -51,9 +51,9 @@ class DirectoryWatch:
     async def check(self) -> None:
         """Raise if the directory as it is now is not what is in use; names in it are not for everybody."""
         if self._problem is not None:
-            line = "" if self._problem.line is None else f" in line {self._problem.line}"
+            line = "" if self._problem.line is None else f" because of an error in line {self._problem.line}"
             used = "none" if self._state is None else f"that of {self._state.read_at:%Y-%m-%d %H:%M} UTC"
-            raise DirectoryError(f"The facility's directory has an error{line}; in use is {used}.")
+            raise DirectoryError(f"The facility's directory can't be read{line}; in use is {used}.")
         if self._state is None:
             raise UpstreamUnavailableError("The facility's directory is being read.", service="directory")
 
@@ -142,8 +142,11 @@ async def run_reader(order: Order) -> Outcome:
             process.kill()
             await process.wait()
     try:
-        return Outcome.model_validate_json(answer)
+        outcome = Outcome.model_validate_json(answer)
     except ValidationError:
         raise UpstreamUnavailableError(
             f"The reader of the directory ended with status {process.returncode}.", service="directory"
         ) from None
+    if outcome.away is not None:
+        raise UpstreamUnavailableError(outcome.away, service="database")
+    return outcome

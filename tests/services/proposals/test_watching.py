@@ -11,6 +11,7 @@ import requests
 import yaml
 
 from tests.services.proposals.service import FACILITY, ProposalsProcess
+from tests.support.postgres import private_postgres
 from tests.support.waiting import wait_until
 
 BROKEN = "people:\n  amara:\n    uid: 0\n    gid: 5\n"
@@ -204,6 +205,28 @@ def test_refuses_to_start_with_a_wrong_connector(hub: Any, tmp_path: Path) -> No
         assert service.run_to_end() == 1
         assert said in service.log()
     assert "Traceback" not in service.log()
+
+
+def test_a_database_that_is_away_is_an_outage(hub: Any, tmp_path: Path) -> None:
+    with private_postgres() as server:
+        service = ProposalsProcess(tmp_path, hub, database_url=server.create_database("daas"))
+        service.write(FACILITY)
+        try:
+            service.start()
+            server.stop()
+            for path in ("people/amara", "people/amara/proposals", "proposals/MA-9/mounts?username=amara"):
+                answer = service.get(path, "amara")
+                assert answer.status_code == 503
+                assert answer.json()["error"]["service"] == "database"
+            service.write(with_title("Written meanwhile"))
+            wait_until(lambda: "directory can't be read" in str(service.health()["problems"]))
+            assert "stays in use: The database does not answer." in service.log()
+            server.start()
+            assert service.get("people/amara", "amara").status_code == 200
+            assert title_of(service) == "Épitaxie of zinc"
+            assert "Traceback" not in service.log()
+        finally:
+            service.stop()
 
 
 def test_a_hub_that_is_away_is_an_outage(own_service: ProposalsProcess, hub: Any) -> None:
