@@ -32,6 +32,21 @@
     return response;
   }
 
+  const pause = (milliseconds) => new Promise((resolve) => window.setTimeout(resolve, milliseconds));
+
+  /** End a session. The hub may fail once when it interrupts a start at the wrong moment: then ask again. */
+  async function end(server, { xsrf, remove = false }) {
+    for (let left = 5; ; left -= 1) {
+      try {
+        return await call("DELETE", server, { xsrf, body: remove ? { remove } : undefined });
+      } catch (error) {
+        if (error.status === 404) return null;
+        if (error.status !== 500 || !left) throw error;
+        await pause(1500);
+      }
+    }
+  }
+
   const STEPS = [
     ["day", 86400],
     ["hour", 3600],
@@ -91,7 +106,7 @@
     }
   });
 
-  window.daas = { call, writeTimes };
+  window.daas = { call, end, writeTimes };
   writeTimes();
   window.setInterval(writeTimes, 30000);
 })();

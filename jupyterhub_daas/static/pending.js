@@ -52,9 +52,10 @@
   stop.addEventListener("click", async () => {
     stop.disabled = true;
     message.textContent = "Stopping …";
+    // Whatever the start still says: the person does not want it any more.
+    events.close();
     try {
-      await window.daas.call("DELETE", server, { xsrf });
-      events.close();
+      await window.daas.end(server, { xsrf });
       window.location.assign(`${hub}home`);
     } catch (error) {
       message.textContent = error.message;

@@ -40,8 +40,7 @@
       await window.daas.call("POST", server, { xsrf });
       window.location.assign(`${hub}spawn-pending/${encodeURIComponent(user)}/${encodeURIComponent(name)}`);
     } else if (await confirmed(action, name)) {
-      const body = action === "delete" ? { remove: true } : undefined;
-      await window.daas.call("DELETE", server, { xsrf, body });
+      await window.daas.end(server, { xsrf, remove: action === "delete" });
     }
   }
 
