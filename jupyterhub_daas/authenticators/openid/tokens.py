@@ -92,6 +92,8 @@ def verify(id_token: str, keys: Sequence[SigningKey], expected: Expected, *, now
     try:
         registry = _AllowList(algorithms=list(KEY_TYPE), strict_check_header=False)
         token = jwt.decode(id_token, choose, registry=registry)
+        if not isinstance(token.claims, dict):
+            raise refused("malformed")
         _claims_registry(expected, now).validate(token.claims)
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise refused(getattr(error, "error", "") or "malformed") from error
