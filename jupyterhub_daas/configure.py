@@ -130,7 +130,6 @@ def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
     authenticator.enable_auth_state = True
     authenticator.manage_groups = True
     authenticator.auth_refresh_strict = True
-    authenticator.refresh_pre_spawn = True
 
 
 def _set_spawner(c: Any, settings: Settings, urls: Mapping[str, str], token: str, folder: Path) -> None:
