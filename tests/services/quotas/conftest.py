@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.database.engine import create_engine
 from jupyterhub_daas.database.migrate import upgrade
+from jupyterhub_daas.services.quotas.store import QuotaStore
 from tests.services.quotas.neighbours import Neighbours
 from tests.services.quotas.portal import Quotas
+from tests.services.quotas.support import POLICY, Clock
 from tests.support.postgres import Postgres
 
 _numbers = itertools.count(1)
@@ -49,3 +51,13 @@ def quotas(neighbours: Neighbours, tmp_path_factory: pytest.TempPathFactory) -> 
     running = Quotas(tmp_path_factory.mktemp("quotas"), neighbours)
     yield running.start()
     running.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(engine: AsyncEngine, clock: Clock) -> QuotaStore:
+    return QuotaStore(engine, POLICY, clock=clock)

@@ -12,6 +12,7 @@ import requests
 import yaml
 
 from tests.services.quotas.neighbours import ACCESS, OWN_TOKEN, Neighbours
+from tests.services.quotas.support import asking
 from tests.support.stack import ROOT, free_port
 from tests.support.waiting import wait_until
 
@@ -27,6 +28,8 @@ SETTINGS: dict[str, Any] = {
     },
 }
 PREFIX = "/services/quotas/"
+ID = "0123456789abcdef"
+BODY: dict[str, Any] = json.loads(asking().model_dump_json())
 
 
 class Quotas:
@@ -115,3 +118,7 @@ class Quotas:
         headers = {"Authorization": f"token {token}"} if token else {}
         headers |= given.pop("headers", {})
         return requests.request(method, f"{self.url}api/v1/{path}", headers=headers, timeout=30, **given)
+
+
+def code_of(answer: requests.Response) -> str:
+    return str(answer.json()["error"]["code"])

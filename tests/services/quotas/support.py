@@ -8,12 +8,15 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.core.quota import Entitlement, QuotaPolicy
-from jupyterhub_daas.core.reservations import ReservationRequest
+from jupyterhub_daas.core.reservations import ReservationRequest, ReservationState
 from jupyterhub_daas.core.resources import Limits, Resources
+from jupyterhub_daas.errors import DaasError
+from jupyterhub_daas.services.quotas.store import QuotaStore
 from jupyterhub_daas.services.quotas.tables import facility, reservations, resources_of
 from jupyterhub_daas.services.quotas.transaction import SUMS
 
 G = 1 << 30
+ALL = frozenset(ReservationState)
 SMALL = Resources(machines=1, cpus=1, memory=3 * G, storage=5 * G)
 DEFAULT = Limits(machines=5, cpus=10, memory=30 * G, storage=80 * G)
 ENTITLED = Entitlement(limits=DEFAULT)
@@ -72,3 +75,16 @@ async def number_of_rows(engine: AsyncEngine) -> int:
     """Return how many reservations there ever were."""
     async with engine.connect() as connection:
         return int((await connection.execute(select(func.count()).select_from(reservations))).scalar_one())
+
+
+async def outcome(store: QuotaStore, request: ReservationRequest, session_id: str = "") -> str:
+    try:
+        granted = await store.reserve(session_id or new_id(), request, ENTITLED)
+    except DaasError as error:
+        return error.code
+    return "created" if granted.created else "stands"
+
+
+async def state_of(store: QuotaStore, session_id: str) -> ReservationState:
+    page = await store.reservations(person=None, proposal=None, states=ALL, offset=0, limit=None)
+    return next(item.state for item in page.items if item.session_id == session_id)

@@ -18,16 +18,6 @@ from tests.services.quotas.support import DEFAULT, ENTITLED, POLICY, Clock, aski
 PERSON, PROPOSAL = QuotaScope.PERSON, QuotaScope.PROPOSAL
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(engine: AsyncEngine, clock: Clock) -> QuotaStore:
-    return QuotaStore(engine, POLICY, clock=clock)
-
-
 async def record(store: QuotaStore, clock: Clock, scope: QuotaScope, key: str, **given: object) -> bool:
     request = OverrideRequest.model_validate({"reason": "beamtime", **given})
     _, created = await create_override(store.engine, scope, key, request, by="sofia", now=clock())

@@ -1,4 +1,4 @@
-"""The store on both databases: decisions at once, ids, lapsing, and what it costs."""
+"""The store on both databases: decisions at once, ids, and what it costs."""
 
 import asyncio
 from collections import Counter
@@ -9,13 +9,12 @@ from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.core.quota import Entitlement, QuotaPolicy
-from jupyterhub_daas.core.reservations import HOLDING, ReservationRequest, ReservationState
+from jupyterhub_daas.core.reservations import ReservationRequest, ReservationState
 from jupyterhub_daas.core.resources import Limits, Resources
 from jupyterhub_daas.database.engine import create_engine
 from jupyterhub_daas.database.migrate import upgrade
 from jupyterhub_daas.errors import (
     ConflictError,
-    DaasError,
     NotFoundError,
     QuotaExceededError,
     UpstreamUnavailableError,
@@ -23,6 +22,7 @@ from jupyterhub_daas.errors import (
 from jupyterhub_daas.services.quotas.store import QuotaStore
 from jupyterhub_daas.services.quotas.tables import facility, metadata, reservations
 from tests.services.quotas.support import (
+    ALL,
     ENTITLED,
     POLICY,
     SMALL,
@@ -32,35 +32,11 @@ from tests.services.quotas.support import (
     held,
     new_id,
     number_of_rows,
+    outcome,
 )
 from tests.services.schema import differences
 from tests.support.postgres import Postgres
 from tests.support.waiting import wait_for
-
-ALL = frozenset(ReservationState)
-
-
-async def outcome(store: QuotaStore, request: ReservationRequest, session_id: str = "") -> str:
-    try:
-        granted = await store.reserve(session_id or new_id(), request, ENTITLED)
-    except DaasError as error:
-        return error.code
-    return "created" if granted.created else "stands"
-
-
-async def state_of(store: QuotaStore, session_id: str) -> ReservationState:
-    page = await store.reservations(person=None, proposal=None, states=ALL, offset=0, limit=None)
-    return next(item.state for item in page.items if item.session_id == session_id)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(engine: AsyncEngine, clock: Clock) -> QuotaStore:
-    return QuotaStore(engine, POLICY, clock=clock)
 
 
 async def test_thirty_at_once_against_five(store: QuotaStore, engine: AsyncEngine) -> None:
@@ -172,84 +148,6 @@ async def test_refuses_to_activate_what_was_released_or_never_was(store: QuotaSt
     await store.release(session_id)
     with pytest.raises(ConflictError):
         await store.activate(session_id, entitled)
-
-
-class TestLapsing:
-    """What was held and never made active."""
-
-    async def test_counts_no_longer_even_before_it_is_written_down(
-        self, store: QuotaStore, clock: Clock
-    ) -> None:
-        session_id = new_id()
-        await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        clock.go_on(seconds=59)
-        assert (await store.quota_of_person("amara", ENTITLED)).used.machines == 1
-        clock.go_on(seconds=1)
-        assert (await store.quota_of_person("amara", ENTITLED)).used == Resources()
-        assert await state_of(store, session_id) is ReservationState.LAPSED
-        holding = await store.reservations(
-            person="amara", proposal=None, states=HOLDING, offset=0, limit=None
-        )
-        assert holding.total == 0
-
-    async def test_makes_room_for_the_next_one(
-        self, store: QuotaStore, clock: Clock, engine: AsyncEngine
-    ) -> None:
-        for _ in range(5):
-            await store.reserve(new_id(), asking(hold_seconds=60), ENTITLED)
-        assert await outcome(store, asking()) == "quota_exceeded"
-        clock.go_on(seconds=60)
-        assert await outcome(store, asking()) == "created"
-        kept, counted = await held(engine)
-        assert kept == counted == SMALL
-
-    async def test_is_written_down_without_any_request(
-        self, store: QuotaStore, clock: Clock, engine: AsyncEngine
-    ) -> None:
-        session_id = new_id()
-        reserved = await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        clock.go_on(seconds=3600)
-        await store.lapse()
-        kept, counted = await held(engine)
-        assert kept == counted == Resources()
-        page = await store.reservations(person=None, proposal=None, states=ALL, offset=0, limit=None)
-        # It ended when it lapsed, not when that was noticed.
-        assert page.items[0].ended_at == reserved.reservation.created_at + timedelta(seconds=60)
-
-    async def test_leaves_active_ones_alone(self, store: QuotaStore, clock: Clock) -> None:
-        session_id = new_id()
-        await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        await store.activate(session_id, entitled)
-        clock.go_on(days=30)
-        await store.lapse()
-        assert await state_of(store, session_id) is ReservationState.ACTIVE
-
-    async def test_a_session_that_comes_up_late_gets_its_resources_if_they_are_free(
-        self, store: QuotaStore, clock: Clock, engine: AsyncEngine
-    ) -> None:
-        session_id = new_id()
-        await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        clock.go_on(seconds=61)
-        reservation = await store.activate(session_id, entitled)
-        assert (reservation.state, reservation.ended_at) == (ReservationState.ACTIVE, None)
-        kept, counted = await held(engine)
-        assert kept == counted == SMALL
-
-    async def test_and_is_refused_if_another_has_them(self, store: QuotaStore, clock: Clock) -> None:
-        session_id = new_id()
-        await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        clock.go_on(seconds=61)
-        for _ in range(5):
-            await store.reserve(new_id(), asking(), ENTITLED)
-        with pytest.raises(QuotaExceededError):
-            await store.activate(session_id, entitled)
-        assert await state_of(store, session_id) is ReservationState.LAPSED
-
-    async def test_its_id_is_not_used_again(self, store: QuotaStore, clock: Clock) -> None:
-        session_id = new_id()
-        await store.reserve(session_id, asking(hold_seconds=60), ENTITLED)
-        clock.go_on(seconds=60)
-        assert await outcome(store, asking(hold_seconds=60), session_id) == "conflict"
 
 
 async def test_lists_by_person_proposal_and_state(store: QuotaStore, clock: Clock) -> None:

@@ -21,16 +21,6 @@ DAY = datetime(2026, 3, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(engine: AsyncEngine, clock: Clock) -> QuotaStore:
-    return QuotaStore(engine, POLICY, clock=clock)
-
-
 async def usage(store: QuotaStore, by: UsageBy, begins: datetime, ends: datetime) -> dict[str, Usage]:
     report = await store.usage(begins=begins, ends=ends, by=by)
     return {item.key: item for item in report.items}
