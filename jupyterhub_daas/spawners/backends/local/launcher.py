@@ -26,6 +26,7 @@ LINKS = "links.json"
 _STOPS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _WAITED = _STOPS | {signal.SIGCHLD}
 _FOREVER = 1e9
+_TIDY_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,9 +34,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 class LaunchError(Exception):
     """Tell the person why her session cannot start."""
-
-
-# --- the process table -------------------------------------------------------------------------------------
 
 
 def read_parents() -> dict[int, int]:
@@ -78,9 +76,6 @@ def descendants(roots: set[int], parents: dict[int, int]) -> set[int]:
         found.update(below)
         pending.extend(below)
     return found
-
-
-# --- links to the proposal's folders -----------------------------------------------------------------------
 
 
 def place_links(home: str, proposal: str, mounts: dict[str, str], folder: str) -> None:
@@ -257,9 +252,6 @@ def _proposals_in_use(home: str) -> set[str]:
     return used
 
 
-# --- supervision -------------------------------------------------------------------------------------------
-
-
 def _prctl(option: int, value: int) -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
         number = ctypes.get_errno()
@@ -300,15 +292,21 @@ def _watch(pid: int, grace: float) -> int:
 
 
 def _end_descendants() -> None:
-    """Kill until nothing is left. What may not be killed (another account's) keeps this process waiting."""
-    me = os.getpid()
+    """End what is left: asked first, because an X server tidies up after itself, then killed.
+
+    What may not be killed (another account's) keeps this process waiting, as an anchor for the hub.
+    """
+    asked: set[int] = set()
+    deadline = time.monotonic() + _TIDY_SECONDS
     while True:
         _reap(0)
-        family = descendants({me}, read_parents())
+        family = descendants({os.getpid()}, read_parents())
         if not family and not _has_children():
             return
-        for pid in family:
-            _kill(pid, signal.SIGKILL)
+        late = time.monotonic() > deadline
+        for pid in family if late else family - asked:
+            _kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+        asked |= family
         signal.sigtimedwait({signal.SIGCHLD}, 0.02)
 
 
