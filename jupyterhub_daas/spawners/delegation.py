@@ -148,6 +148,8 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             url = await asyncio.wait_for(maybe_future(child.start()), child.start_timeout)
         finally:
             self._starting = False
+            # The hub drops the request when the start is over; so must the child.
+            child.handler = None
         self.api_token = child.api_token
         return url
 

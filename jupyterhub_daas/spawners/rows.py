@@ -25,6 +25,9 @@ def forget(spawner: Any) -> bool:
     row, session = spawner.orm_spawner, spawner._deprecated_db_session
     if session is None or row not in session or not row.name or row.server is not None:
         return False
+    if (row.state or {}).get("ran"):
+        # Asked for a moment ago, it has been up meanwhile.
+        return False
     # Once deleted, the row can load nothing any more: take all that the hub may still read.
     for attribute in ("id", "user", "name", "display_name", "state", "started", "last_activity"):
         getattr(row, attribute)
