@@ -14,6 +14,8 @@ SCOPES = {
     "custom:daas:usage:read": "Read the accounting of everybody.",
     "custom:daas:accounts:read": "Read the standing and roles of everybody.",
     "custom:daas:accounts:write": "Block people and grant roles.",
+    "custom:daas:audit:read": "Read the whole audit trail.",
+    "custom:daas:audit:write": "Add events to the audit trail.",
     "custom:daas:sessions:end": "End the sessions of everybody.",
     "custom:daas:sessions:reconcile": "Compare the hub's sessions with what runs.",
 }
@@ -30,6 +32,7 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
         "custom:daas:usage:read",
         "custom:daas:accounts:read",
         "custom:daas:accounts:write",
+        "custom:daas:audit:read",
         "custom:daas:sessions:end",
         "admin-ui",
         "list:users",
@@ -50,15 +53,24 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
 # What each of our own tokens may do, and which services it may speak to.
 SERVICE_SCOPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "quotas": (
-        ("custom:daas:accounts:read", "custom:daas:people:read", "custom:daas:proposals:read"),
+        (
+            "custom:daas:accounts:read",
+            "custom:daas:audit:write",
+            "custom:daas:people:read",
+            "custom:daas:proposals:read",
+        ),
         ("accounts", "proposals"),
     ),
-    "accounts": (("custom:daas:sessions:end",), ("lifecycle",)),
+    "accounts": (
+        ("custom:daas:sessions:end", "custom:daas:proposals:read"),
+        ("lifecycle", "proposals"),
+    ),
     "lifecycle": (
         (
             "custom:daas:quotas:read",
             "custom:daas:reservations:write",
             "custom:daas:accounts:read",
+            "custom:daas:audit:write",
             "custom:daas:sessions:reconcile",
             "read:servers",
             "delete:servers",
@@ -71,6 +83,7 @@ HUB_SCOPES = (
         "custom:daas:people:read",
         "custom:daas:proposals:read",
         "custom:daas:accounts:read",
+        "custom:daas:audit:write",
         "custom:daas:reservations:write",
     ),
     ("proposals", "accounts", "quotas"),

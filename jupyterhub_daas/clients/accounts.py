@@ -2,7 +2,9 @@
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access import Standing
+from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.proposals import Page
 
 
 class ConditionsOfUse(Model):
@@ -20,7 +22,7 @@ class Names(Model):
 
 
 class AccountsClient(ServiceClient):
-    """Conditions, acceptance, favourites, preferences, blocks and roles."""
+    """Conditions, acceptance, favourites, preferences, blocks, roles and the audit trail."""
 
     service = "accounts"
 
@@ -56,3 +58,26 @@ class AccountsClient(ServiceClient):
     async def blocked(self) -> tuple[str, ...]:
         """Return the usernames of everybody who is blocked."""
         return self.parse(Names, await self.call("GET", "blocked")).items
+
+    # --- the audit trail
+
+    async def record(self, event: AuditEvent) -> None:
+        """Add an event to the audit trail; doing so twice is harmless."""
+        await self.call("POST", "audit", body=event)
+
+    async def events_of(
+        self, username: str, *, offset: int = 0, limit: int = 50, token: str | None = None
+    ) -> Page[AuditRecord]:
+        """Return what was done by, for and to a person, the latest first."""
+        content = await self.call(
+            "GET", "audit", query={"person": username, "offset": offset, "limit": limit}, token=token
+        )
+        return self.parse(Page[AuditRecord], content)
+
+    async def accesses(
+        self, identifier: str, *, offset: int = 0, limit: int = 50, token: str | None = None
+    ) -> Page[DataAccess]:
+        """Return who had the data of a proposal in a session, the latest first."""
+        path = f"proposals/{segment(identifier)}/accesses"
+        content = await self.call("GET", path, query={"offset": offset, "limit": limit}, token=token)
+        return self.parse(Page[DataAccess], content)

@@ -73,6 +73,8 @@ TEST_SCOPES = [
     "custom:daas:usage:read",
     "custom:daas:accounts:read",
     "custom:daas:accounts:write",
+    "custom:daas:audit:read",
+    "custom:daas:audit:write",
     "custom:daas:sessions:end",
     "custom:daas:sessions:reconcile",
 ]

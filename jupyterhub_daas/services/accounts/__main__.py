@@ -1,11 +1,16 @@
 """Run the account service: ``python -m jupyterhub_daas.services.accounts``, as the hub does."""
 
+from collections.abc import Awaitable, Callable
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.clients.lifecycle import LifecycleClient
+from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.errors import UpstreamUnavailableError
-from jupyterhub_daas.services.accounts.handlers import ROUTES
+from jupyterhub_daas.services.accounts.audit import AuditStore
+from jupyterhub_daas.services.accounts.handlers import ROUTES, EndsSessions
 from jupyterhub_daas.services.accounts.store import AccountsStore
+from jupyterhub_daas.services.accounts.trail import TRAIL_ROUTES
 from jupyterhub_daas.services.application import Service, run
 from jupyterhub_daas.services.environment import ServiceEnvironment
 
@@ -19,14 +24,25 @@ class NoLifecycle:
 
 
 async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service:
-    """Join store, lifecycle client and routes."""
-    store = AccountsStore(engine)
-    url = environment.service_urls.get("lifecycle")
-    if url is None:
-        return Service(routes=[*ROUTES], settings={"store": store, "lifecycle": NoLifecycle()})
-    lifecycle = LifecycleClient(url, environment.api_token)
+    """Join stores, clients and routes; the facility may do without lifecycle and proposals."""
+    close: list[Callable[[], Awaitable[None]]] = []
+    lifecycle: EndsSessions = NoLifecycle()
+    proposals = None
+    if url := environment.service_urls.get("lifecycle"):
+        lifecycle = client = LifecycleClient(url, environment.api_token)
+        close.append(client.close)
+    if url := environment.service_urls.get("proposals"):
+        proposals = ProposalsClient(url, environment.api_token)
+        close.append(proposals.close)
     return Service(
-        routes=[*ROUTES], settings={"store": store, "lifecycle": lifecycle}, close=[lifecycle.close]
+        routes=[*ROUTES, *TRAIL_ROUTES],
+        settings={
+            "store": AccountsStore(engine),
+            "audit": AuditStore(engine),
+            "lifecycle": lifecycle,
+            "proposals": proposals,
+        },
+        close=close,
     )
 
 

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from jupyterhub_daas.core.access import Standing
+from jupyterhub_daas.core.audit import Actor, ActorKind, Author, request_id_of
 from jupyterhub_daas.core.names import IDENTIFIER, USERNAME, matches
 from jupyterhub_daas.core.people import Role, RoleGrant
 from jupyterhub_daas.core.settings import Settings
@@ -60,6 +61,17 @@ class AccountsHandler(ApiHandler):
     def facility(self) -> Settings:
         """Return the facility's settings."""
         return self.environment.settings
+
+    @property
+    def actor(self) -> Actor:
+        """Return the caller as the audit trail names it."""
+        kind = ActorKind.PERSON if self.caller.kind == "user" else ActorKind.SERVICE
+        return Actor(kind=kind, name=self.caller.name)
+
+    @property
+    def author(self) -> Author:
+        """Return the caller as the author of a change."""
+        return Author(self.actor, request_id_of(self.request.headers.get("X-Request-Id")))
 
     def require_staff(self, username: str) -> None:
         """Go on only for staff, and for a name that an account can have."""
@@ -128,7 +140,7 @@ class AcceptanceHandler(AccountsHandler):
                 field="version",
                 version=self.facility.conditions.version,
             )
-        await self.store.accept(username, version, now=now())
+        await self.store.accept(username, version, now=now(), by=self.author)
         self.answer(await self.standing_of(username))
 
 
@@ -186,7 +198,7 @@ class BlockHandler(AccountsHandler):
         self.require_staff(username)
         if self.caller.is_person(username):
             raise ConflictError("You can't block yourself.", field="username")
-        await self.store.block(username, self.body(BlockRequest).reason, by=self.caller.name, now=now())
+        await self.store.block(username, self.body(BlockRequest).reason, by=self.author, now=now())
         lifecycle: EndsSessions = self.settings["lifecycle"]
         try:
             await lifecycle.end_sessions_of(username, "blocked")
@@ -198,7 +210,7 @@ class BlockHandler(AccountsHandler):
     async def delete(self, username: str) -> None:
         """Let her in again."""
         self.require_staff(username)
-        await self.store.unblock(username, by=self.caller.name, now=now())
+        await self.store.unblock(username, by=self.author, now=now())
         self.answer(None, HTTPStatus.NO_CONTENT)
 
 
@@ -227,14 +239,14 @@ class RoleHandler(AccountsHandler):
         if known is Role.INSTRUMENT_SCIENTIST and not request.instruments:
             # No instruments means all of them: that is for the settings file to say.
             raise InvalidInputError("instruments: name at least one.", field="instruments")
-        await self.store.grant(username, known, request, by=self.caller.name, now=now())
+        await self.store.grant(username, known, request, by=self.author, now=now())
         self.answer(await self.standing_of(username))
 
     async def delete(self, username: str, role: str) -> None:
         """Take it back."""
         self.require_staff(username)
         known = _role(role)
-        taken = await self.store.revoke(username, known)
+        taken = await self.store.revoke(username, known, by=self.author, now=now())
         if not taken and any(grant.role is known for grant in self.facility.roles.get(username, ())):
             raise ConflictError(
                 "The settings file gives this role: it is taken back there, by whoever looks after it.",

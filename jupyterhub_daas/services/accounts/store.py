@@ -1,7 +1,8 @@
 """What is kept of accounts, and the rules of keeping it.
 
 All changes to one person's rows are made one after the other: each takes that person's lock first, so that a
-check and the change that follows it see the same rows.
+check and the change that follows it see the same rows. What the audit trail is to tell is written in the same
+transaction as the change, and only if something did change.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -12,9 +13,20 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from jupyterhub_daas.core.access import Block
+from jupyterhub_daas.core.audit import (
+    Actor,
+    ActorKind,
+    AuditAction,
+    AuditEvent,
+    AuditObject,
+    Author,
+    ObjectKind,
+    shown,
+)
 from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError
+from jupyterhub_daas.services.accounts.audit import append
 from jupyterhub_daas.services.accounts.models import (
     MAX_FAVOURITES,
     Acceptance,
@@ -23,6 +35,8 @@ from jupyterhub_daas.services.accounts.models import (
     RoleSource,
 )
 from jupyterhub_daas.services.accounts.tables import acceptances, blocks, favourites, preferences, roles
+
+OURSELVES = Actor(kind=ActorKind.SERVICE, name="accounts")
 
 
 class AccountsStore:
@@ -64,13 +78,17 @@ class AccountsStore:
 
     # --- conditions
 
-    async def accept(self, username: str, version: str, *, now: datetime) -> None:
+    async def accept(self, username: str, version: str, *, now: datetime, by: Author | None = None) -> None:
         """Record an acceptance; of a version that was accepted before, the first time stays."""
         row = {"username": username, "version": version}
         async with self._changing(username) as connection:
             known = select(acceptances.c.id).filter_by(**row)
             if await connection.scalar(known) is None:
                 await connection.execute(insert(acceptances).values(**row, accepted_at=now))
+                conditions = AuditObject(kind=ObjectKind.CONDITIONS, key=version)
+                await _tell(
+                    connection, AuditAction.ACCEPTANCE, conditions, by=by or Author.person(username), now=now
+                )
 
     async def list_acceptances(self, username: str) -> tuple[Acceptance, ...]:
         """Return what a person accepted, the latest first."""
@@ -136,27 +154,30 @@ class AccountsStore:
 
     # --- blocks
 
-    async def block(self, username: str, reason: str, *, by: str, now: datetime) -> None:
+    async def block(self, username: str, reason: str, *, by: Author, now: datetime) -> None:
         """Keep a person out; another reason follows the former one, which stays in the history."""
         async with self._changing(username) as connection:
             present = await _block_of(connection, username)
             if present is not None and present.reason == reason:
                 return
-            await _end_block(connection, username, by=by, now=now)
+            await _end_block(connection, username, by=by.actor.name, now=now)
             await connection.execute(
                 insert(blocks).values(
                     username=username,
                     reason=reason,
                     # She is out since the first block, whatever the reason is by now.
                     since=now if present is None else present.since,
-                    set_by=by,
+                    set_by=by.actor.name,
                 )
             )
+            person = _person(username)
+            await _tell(connection, AuditAction.BLOCK, person, by=by, now=now, reason=shown(reason))
 
-    async def unblock(self, username: str, *, by: str, now: datetime) -> None:
+    async def unblock(self, username: str, *, by: Author, now: datetime) -> None:
         """Let a person in again, and keep by whom and when."""
         async with self._changing(username) as connection:
-            await _end_block(connection, username, by=by, now=now)
+            if await _end_block(connection, username, by=by.actor.name, now=now):
+                await _tell(connection, AuditAction.UNBLOCK, _person(username), by=by, now=now)
 
     async def list_blocked(self) -> tuple[str, ...]:
         """Return everybody who is blocked."""
@@ -171,7 +192,9 @@ class AccountsStore:
         async with self._reading() as connection:
             return await _roles_of(connection, username)
 
-    async def grant(self, username: str, role: Role, request: RoleRequest, *, by: str, now: datetime) -> None:
+    async def grant(
+        self, username: str, role: Role, request: RoleRequest, *, by: Author, now: datetime
+    ) -> None:
         """Give a person a role, in the place of a former grant of the same role."""
         async with self._changing(username) as connection:
             await connection.execute(delete(roles).filter_by(username=username, role=role.value))
@@ -182,16 +205,52 @@ class AccountsStore:
                     instruments=list(request.instruments),
                     expires_at=request.expires_at,
                     reason=request.reason,
-                    granted_by=by,
+                    granted_by=by.actor.name,
                     granted_at=now,
                 )
             )
+            details = {
+                "change": "granted",
+                "role": role.value,
+                "instruments": shown(" ".join(request.instruments)),
+                "expires_at": request.expires_at.isoformat() if request.expires_at else "",
+                "reason": shown(request.reason),
+            }
+            await _tell(connection, AuditAction.ROLE, _person(username), by=by, now=now, **details)
 
-    async def revoke(self, username: str, role: Role) -> bool:
+    async def revoke(self, username: str, role: Role, *, by: Author, now: datetime) -> bool:
         """Take a role back that staff gave; tell whether there was one."""
         gone = delete(roles).filter_by(username=username, role=role.value).returning(roles.c.role)
         async with self._changing(username) as connection:
-            return (await connection.execute(gone)).first() is not None
+            if (await connection.execute(gone)).first() is None:
+                return False
+            details = {"change": "revoked", "role": role.value}
+            await _tell(connection, AuditAction.ROLE, _person(username), by=by, now=now, **details)
+            return True
+
+
+def _person(username: str) -> AuditObject:
+    return AuditObject(kind=ObjectKind.PERSON, key=username)
+
+
+async def _tell(
+    connection: AsyncConnection,
+    action: AuditAction,
+    object_: AuditObject,
+    *,
+    by: Author,
+    now: datetime,
+    **details: str,
+) -> None:
+    event = AuditEvent(
+        time=now,
+        actor=by.actor,
+        action=action,
+        object=object_,
+        request_id=by.request_id,
+        details={name: text for name, text in details.items() if text},
+    )
+    await append(connection, event, recorded_by=OURSELVES, now=now)
 
 
 async def _block_of(connection: AsyncConnection, username: str) -> Block | None:
@@ -200,10 +259,11 @@ async def _block_of(connection: AsyncConnection, username: str) -> Block | None:
     return None if row is None else Block(reason=row.reason, since=row.since)
 
 
-async def _end_block(connection: AsyncConnection, username: str, *, by: str, now: datetime) -> None:
-    await connection.execute(
+async def _end_block(connection: AsyncConnection, username: str, *, by: str, now: datetime) -> bool:
+    ended = await connection.execute(
         update(blocks).filter_by(username=username, ended_at=None).values(ended_at=now, ended_by=by)
     )
+    return bool(ended.rowcount)
 
 
 async def _roles_of(connection: AsyncConnection, username: str) -> tuple[HeldRole, ...]:

@@ -1,9 +1,22 @@
 """The accounts' tables. Keys are usernames: nothing refers to the hub's own tables.
 
-Of a person's blocks at most one has no end; ended ones stay, as does every acceptance.
+Of a person's blocks at most one has no end; ended ones stay, as does every acceptance. To the audit trail
+rows are only ever added; its moments are texts, so that what is hashed is what is stored.
 """
 
-from sqlalchemy import JSON, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from jupyterhub_daas.database.columns import UtcDateTime
 
@@ -65,4 +78,41 @@ roles = Table(
     Column("reason", String(500), nullable=False),
     Column("granted_by", String(255), nullable=False),
     Column("granted_at", UtcDateTime, nullable=False),
+)
+
+audit = Table(
+    "daas_audit",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", String(32), nullable=False, unique=True),
+    Column("time", String(27), nullable=False),
+    Column("actor_kind", String(20), nullable=False),
+    Column("actor", String(255), nullable=False),
+    Column("on_behalf_of", String(64)),
+    Column("action", String(20), nullable=False),
+    Column("object_kind", String(20), nullable=False),
+    Column("object_key", String(600), nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("reason", String(60)),
+    Column("proposal", String(64)),
+    Column("request_id", String(64)),
+    Column("details", Text, nullable=False),
+    Column("recorded_at", String(27), nullable=False),
+    Column("recorded_by_kind", String(20), nullable=False),
+    Column("recorded_by", String(255), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+Index("daas_audit_time", audit.c.time)
+Index("daas_audit_actor", audit.c.actor, audit.c.number)
+Index("daas_audit_on_behalf_of", audit.c.on_behalf_of, audit.c.number)
+Index("daas_audit_object", audit.c.object_key, audit.c.number)
+Index("daas_audit_proposal", audit.c.proposal, audit.c.action, audit.c.number)
+
+audit_head = Table(
+    "daas_audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
 )

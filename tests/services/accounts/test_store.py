@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from jupyterhub_daas.core.audit import Author
 from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.database.migrate import upgrade
 from jupyterhub_daas.errors import ConflictError
@@ -104,20 +105,20 @@ async def test_preferences_are_replaced_whole_even_at_once(store: AccountsStore)
 async def test_a_block_holds_until_it_is_ended_and_stays_in_the_history(
     store: AccountsStore, engine: AsyncEngine
 ) -> None:
-    await store.block("amara", "Key was stolen.", by="sofia", now=NOW)
-    await store.block("amara", "Key was stolen.", by="tom", now=later(1))
-    await store.block("amara", "Key was sold.", by="tom", now=later(2))
+    await store.block("amara", "Key was stolen.", by=Author.person("sofia"), now=NOW)
+    await store.block("amara", "Key was stolen.", by=Author.person("tom"), now=later(1))
+    await store.block("amara", "Key was sold.", by=Author.person("tom"), now=later(2))
     block = (await store.read_standing("amara", "1"))[0]
     assert block is not None
     assert (block.reason, block.since) == ("Key was sold.", NOW)
     assert await store.list_blocked() == ("amara",)
     assert (await store.read_standing("bruno", "1"))[0] is None
 
-    await store.unblock("amara", by="sofia", now=later(3))
-    await store.unblock("amara", by="tom", now=later(4))
+    await store.unblock("amara", by=Author.person("sofia"), now=later(3))
+    await store.unblock("amara", by=Author.person("tom"), now=later(4))
     assert (await store.read_standing("amara", "1"))[0] is None
     assert await store.list_blocked() == ()
-    await store.block("amara", "Again.", by="sofia", now=later(5))
+    await store.block("amara", "Again.", by=Author.person("sofia"), now=later(5))
     fields = (blocks.c.reason, blocks.c.since, blocks.c.set_by, blocks.c.ended_at, blocks.c.ended_by)
     async with engine.connect() as connection:
         history = [tuple(row) for row in await connection.execute(select(*fields).order_by(blocks.c.id))]
@@ -129,7 +130,9 @@ async def test_a_block_holds_until_it_is_ended_and_stays_in_the_history(
 
 
 async def test_blocks_at_once_leave_one_in_force(store: AccountsStore) -> None:
-    tries = (store.block("amara", f"Reason {number}.", by="sofia", now=NOW) for number in range(20))
+    tries = (
+        store.block("amara", f"Reason {number}.", by=Author.person("sofia"), now=NOW) for number in range(20)
+    )
     assert await asyncio.gather(*tries) == [None] * 20
     assert await store.list_blocked() == ("amara",)
 
@@ -138,7 +141,7 @@ async def test_blocks_at_once_leave_one_in_force(store: AccountsStore) -> None:
     "reason", ["'; DROP TABLE daas_block; --", 'O\'Neill "x" \\ %s', "ünïcödé 日本 🔬", "x" * 500]
 )
 async def test_keeps_any_text_as_it_is(store: AccountsStore, reason: str) -> None:
-    await store.block("amara", reason, by="sofia", now=NOW)
+    await store.block("amara", reason, by=Author.person("sofia"), now=NOW)
     block = (await store.read_standing("amara", "1"))[0]
     assert block is not None
     assert block.reason == reason
@@ -148,17 +151,19 @@ async def test_a_role_is_held_once_with_its_last_grant(store: AccountsStore) -> 
     def request(**given: object) -> RoleRequest:
         return RoleRequest.model_validate({"reason": "Asked by the group.", **given})
 
-    await store.grant("chiara", Role.INSTRUMENT_SCIENTIST, request(instruments=("id21",)), by="s", now=NOW)
-    await store.grant("chiara", Role.STAFF, request(expires_at=later(60)), by="s", now=NOW)
+    await store.grant(
+        "chiara", Role.INSTRUMENT_SCIENTIST, request(instruments=("id21",)), by=Author.person("s"), now=NOW
+    )
+    await store.grant("chiara", Role.STAFF, request(expires_at=later(60)), by=Author.person("s"), now=NOW)
     given = request(instruments=("id21", "id22"))
-    await store.grant("chiara", Role.INSTRUMENT_SCIENTIST, given, by="t", now=later(1))
+    await store.grant("chiara", Role.INSTRUMENT_SCIENTIST, given, by=Author.person("t"), now=later(1))
     held = await store.list_roles("chiara")
     assert [(each.role, each.instruments, each.expires_at, each.granted_by) for each in held] == [
         (Role.INSTRUMENT_SCIENTIST, ("id21", "id22"), None, "t"),
         (Role.STAFF, (), later(60), "s"),
     ]
     assert (await store.read_standing("chiara", "1"))[2] == held
-    assert await store.revoke("chiara", Role.STAFF)
-    assert not await store.revoke("chiara", Role.STAFF)
+    assert await store.revoke("chiara", Role.STAFF, by=Author.person("s"), now=NOW)
+    assert not await store.revoke("chiara", Role.STAFF, by=Author.person("s"), now=NOW)
     assert [each.role for each in await store.list_roles("chiara")] == [Role.INSTRUMENT_SCIENTIST]
     assert await store.list_roles("sofia") == ()

@@ -1,0 +1,164 @@
+"""The audit part of the account API: who may add to the trail, and who may read which part of it."""
+
+import logging
+from http import HTTPStatus
+from typing import Annotated
+
+from pydantic import Field
+from tornado.iostream import StreamClosedError
+
+from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.audit import (
+    AuditAction,
+    AuditEvent,
+    AuditOutcome,
+    AuditRecord,
+    DataAccess,
+    Text,
+)
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
+from jupyterhub_daas.core.names import IDENTIFIER, Identifier, Username, matches
+from jupyterhub_daas.core.proposals import Page
+from jupyterhub_daas.errors import DaasError, InvalidInputError, NotFoundError, UpstreamUnavailableError
+from jupyterhub_daas.services.accounts.audit import AuditStore, Wanted
+from jupyterhub_daas.services.accounts.handlers import AccountsHandler, now
+
+log = logging.getLogger("jupyterhub_daas.services.accounts")
+
+AUDIT_READ = "custom:daas:audit:read"
+AUDIT_WRITE = "custom:daas:audit:write"
+MAX_PAGE = 200
+
+Offset = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
+
+
+class IntervalQuery(Model):
+    """From when, and until when (excluded)."""
+
+    begins: Moment | None = Field(default=None, alias="from")
+    ends: Moment | None = Field(default=None, alias="to")
+
+    def check(self) -> None:
+        """Refuse an interval that ends before it begins."""
+        if self.begins is not None and self.ends is not None and self.begins >= self.ends:
+            raise InvalidInputError("'from' must be before 'to'.", field="from")
+
+
+class AuditQuery(IntervalQuery):
+    """Which events."""
+
+    actor: Text | None = None
+    person: Username | None = None
+    proposal: Identifier | None = None
+    action: AuditAction | None = None
+    outcome: AuditOutcome | None = None
+    offset: Offset = 0
+    limit: Limit = 50
+
+    def wanted(self) -> Wanted:
+        """Return what the store is asked for."""
+        return Wanted(**self.model_dump(exclude={"offset", "limit"}))
+
+
+class AccessesQuery(Model):
+    """Which page."""
+
+    offset: Offset = 0
+    limit: Limit = 50
+
+
+class TrailHandler(AccountsHandler):
+    """Share what the routes have in common."""
+
+    @property
+    def trail(self) -> AuditStore:
+        """Return the trail."""
+        trail: AuditStore = self.settings["audit"]
+        return trail
+
+
+class AuditHandler(TrailHandler):
+    """The events."""
+
+    async def post(self) -> None:
+        """Add one."""
+        self.require(AUDIT_WRITE)
+        event = self.body(AuditEvent)
+        record, new = await self.trail.record(event, recorded_by=self.actor, now=now())
+        self.answer(record, HTTPStatus.CREATED if new else HTTPStatus.OK)
+
+    async def get(self) -> None:
+        """Answer with some, the latest first: to a person with those about her."""
+        if not self.caller.has(AUDIT_READ):
+            self.require_person(self.get_query_argument("person", ""))
+        query = self.query(AuditQuery)
+        query.check()
+        self.answer(await self.trail.list_records(query.wanted(), offset=query.offset, limit=query.limit))
+
+
+class ExportHandler(TrailHandler):
+    """The trail as JSON lines."""
+
+    async def get(self) -> None:
+        """Answer with all events of an interval, the oldest first, as they are read."""
+        self.require(AUDIT_READ)
+        query = self.query(IntervalQuery)
+        query.check()
+        records = self.trail.export(Wanted(begins=query.begins, ends=query.ends))
+        self.set_header("Content-Type", "application/jsonl; charset=utf-8")
+        self.set_header("Content-Disposition", 'attachment; filename="audit.jsonl"')
+        try:
+            async for record in records:
+                self.write(record.model_dump_json() + "\n")
+                # Waits for a slow reader: no more than a batch is ever held.
+                await self.flush()
+        except StreamClosedError:
+            return
+        except DaasError as error:
+            if not self._headers_written:
+                raise
+            # Cut off, so that the reader sees it: a proper end would make a part look like the whole.
+            log.error("An export of the audit trail was cut off: %s", error.code)
+            self.detach().close()
+
+
+class AccessesHandler(TrailHandler):
+    """Who had the data of a proposal in a session: for its members."""
+
+    async def get(self, identifier: str) -> None:
+        """Answer with the accesses, the latest first."""
+        if not matches(IDENTIFIER, identifier):
+            raise NotFoundError("There is nothing here for you.")
+        if not self.caller.has(AUDIT_READ):
+            await self._require_member(identifier)
+        query = self.query(AccessesQuery)
+        wanted = Wanted(proposal=identifier, action=AuditAction.DATA_ACCESS)
+        page = await self.trail.list_records(wanted, offset=query.offset, limit=query.limit)
+        self.answer(Page[DataAccess](items=tuple(_access(each) for each in page.items), total=page.total))
+
+    async def _require_member(self, identifier: str) -> None:
+        if self.caller.kind != "user":
+            raise NotFoundError("There is nothing here for you.")
+        proposals: ProposalsClient | None = self.settings["proposals"]
+        if proposals is None:
+            raise UpstreamUnavailableError("There is no proposals service.", service="proposals")
+        # Whoever gets the proposal's folders may know who else did; others not even that it exists.
+        await proposals.mounts(identifier, self.caller.name)
+
+
+def _access(record: AuditRecord) -> DataAccess:
+    return DataAccess(
+        time=record.time,
+        person=record.on_behalf_of or record.actor.name,
+        session=record.object.key,
+        folders=record.details.get("folders", ""),
+    )
+
+
+TRAIL_ROUTES = [
+    ("api/v1/audit", AuditHandler),
+    ("api/v1/audit/export", ExportHandler),
+    ("api/v1/proposals/([^/]+)/accesses", AccessesHandler),
+]
