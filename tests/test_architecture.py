@@ -22,5 +22,7 @@ def test_core_needs_only_the_standard_library_and_pydantic() -> None:
         "foreign = {'jupyterhub', 'tornado', 'traitlets', 'sqlalchemy', 'aiohttp', 'yaml', 'jinja2'}\n"
         "print(sorted(foreign & {name.partition('.')[0] for name in sys.modules}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
