@@ -4,7 +4,7 @@ Whatever carries this hub's tag and belongs to no session of it is removed. A se
 is stopping, or that cannot be understood is never touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import datetime, timezone
 from typing import Any
 
@@ -47,9 +47,11 @@ async def remove_orphans(users: Any, log: Any) -> list[str]:
     removed = []
     for key, backend in deployment_in(users.settings).backends.items():
         try:
-            for session_id in sorted(await backend.things()):
-                # Checked after the last await: a session may have begun while the backend was asked.
-                if not _may_be_removed(session_id, users):
+            things = await backend.things()
+            # Looked through once for all: most rounds find nothing, however many sessions there are.
+            for session_id in sorted(_without_a_session(things, users)):
+                # And again after each await: a session may have begun while something was removed.
+                if not _without_a_session({session_id}, users):
                     continue
                 log.warning("Removing what is left of session %s from backend %s", session_id, key)
                 await backend.remove(session_id)
@@ -60,11 +62,11 @@ async def remove_orphans(users: Any, log: Any) -> list[str]:
     return removed
 
 
-def _may_be_removed(session_id: str, users: Any) -> bool:
+def _without_a_session(things: Set[str], users: Any) -> Set[str]:
     records = [spawner.record for spawner in _spawners(users)]
     if not all(record.understood for record in records):
-        return False
-    return session_id not in {record.session_id for record in records}
+        return frozenset()
+    return things - {record.session_id for record in records}
 
 
 def live_sessions(users: Any) -> Iterator[LiveSession]:
