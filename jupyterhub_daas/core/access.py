@@ -43,6 +43,14 @@ class Standing(Model):
         """Return the roles in force; everybody with an account is a user."""
         return roles_in_force(self.roles, now) | {Role.USER}
 
+    def roles_for(self, proposal: Proposal, now: datetime) -> frozenset[Role]:
+        """Return the roles that count at this proposal: one for some instruments counts only at these."""
+        there = {instrument.name for instrument in proposal.instruments}
+        counting = tuple(
+            grant for grant in self.roles if not grant.instruments or there & {*grant.instruments}
+        )
+        return roles_in_force(counting, now) | {Role.USER}
+
 
 def may_enter(*, proposals: int, roles: Collection[Role]) -> bool:
     """Tell whether a known person gets in: by an own proposal or by a role beyond *user*."""

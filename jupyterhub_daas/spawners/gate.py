@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from jupyterhub_daas.core.access import check_profile, check_proposal, check_standing
 from jupyterhub_daas.core.launch import Launch, build_launch
-from jupyterhub_daas.core.lifetimes import lifetime_for
+from jupyterhub_daas.core.lifetimes import Lifetime, lifetime_for
 from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.reservations import ReservationRequest
 from jupyterhub_daas.core.selection import Selection
@@ -63,13 +63,12 @@ async def admit(
     proposal, mounts = _known(proposal, not_a_member), _known(mounts, not_a_member)
     check_proposal(proposal)
     person = _known(person, no_account)
-    roles = standing.roles_now(now)
+    roles = standing.roles_for(proposal, now)
     instruments = tuple(each.name for each in proposal.instruments)
     check_profile(deployment.catalogue.profiles[selection.profile], roles=roles, instruments=instruments)
     if person.username != username or proposal.identifier != selection.proposal:
         raise no_account
     lifetime = lifetime_for(deployment.settings.lifetimes, roles=roles, flavour=selection.flavour)
-    expires_at = lifetime.expires_at(now)
     launch = build_launch(
         selection,
         deployment.catalogue,
@@ -77,21 +76,24 @@ async def admit(
         mounts=mounts,
         session_id=session_id,
         session=session,
-        expires_at=expires_at,
+        expires_at=lifetime.expires_at(now),
     )
-    request = ReservationRequest(
-        person=username,
-        proposal=selection.proposal,
-        session=session,
+    return Admission(launch, _request(launch, instruments, lifetime))
+
+
+def _request(launch: Launch, instruments: tuple[str, ...], lifetime: Lifetime) -> ReservationRequest:
+    return ReservationRequest(
+        person=launch.person.username,
+        proposal=launch.proposal,
+        session=launch.session,
         resources=launch.flavour.resources,
-        environment=selection.environment,
-        flavour=selection.flavour,
-        backend=selection.backend,
+        environment=launch.environment.key,
+        flavour=launch.flavour.key,
+        backend=launch.backend,
         instruments=instruments,
-        expires_at=expires_at,
+        expires_at=launch.expires_at,
         idle_seconds=None if lifetime.idle is None else round(lifetime.idle.total_seconds()),
     )
-    return Admission(launch, request)
 
 
 def _known(answer: Found | BaseException, absent: DaasError) -> Found:

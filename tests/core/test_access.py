@@ -18,7 +18,7 @@ from jupyterhub_daas.core.access import (
 )
 from jupyterhub_daas.core.catalogue import Catalogue, Profile
 from jupyterhub_daas.core.people import Role, RoleGrant
-from jupyterhub_daas.core.proposals import Proposal, ProposalState
+from jupyterhub_daas.core.proposals import Instrument, Proposal, ProposalState
 from jupyterhub_daas.errors import (
     AccountBlockedError,
     ConditionsNotAcceptedError,
@@ -89,6 +89,27 @@ def test_only_roles_in_force_count() -> None:
     )
     assert given.roles_now(NOW) == {USER, SCIENTIST}
     assert given.roles_now(NOW + timedelta(seconds=1)) == {USER}
+
+
+@pytest.mark.parametrize(
+    ("instruments", "there", "roles"),
+    [
+        pytest.param((), ("id19",), {USER, SCIENTIST}, id="a role for all instruments"),
+        pytest.param(("id21",), ("id21", "id19"), {USER, SCIENTIST}, id="one of the proposal's instruments"),
+        pytest.param(("id21",), ("id19",), {USER}, id="another instrument"),
+        pytest.param(("id21",), (), {USER}, id="a proposal without instrument"),
+    ],
+)
+def test_a_role_for_some_instruments_counts_only_at_these(
+    instruments: tuple[str, ...], there: tuple[str, ...], roles: set[Role]
+) -> None:
+    proposal = Proposal(
+        identifier="20180301",
+        title="Trace elements",
+        instruments=tuple(Instrument(name=name, title=name) for name in there),
+    )
+    given = standing(roles=(RoleGrant(role=SCIENTIST, instruments=instruments),))
+    assert given.roles_for(proposal, NOW) == roles
 
 
 @pytest.mark.parametrize(

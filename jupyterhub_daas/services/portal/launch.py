@@ -91,7 +91,7 @@ class LaunchHandler(PageHandler):
         if standing.blocked is not None:
             raise AccountBlockedError(f"{standing.blocked.reason} Please contact the user office.")
         check_proposal(proposal)
-        roles = standing.roles_now(self.now)
+        roles = standing.roles_for(proposal, self.now)
         environments = environments_for(settings.catalogue, proposal, roles)
         wanted = asked.environment or (environments[0].key if len(environments) == 1 else None)
         environment = next((each for each in environments if each.key == wanted), None)

@@ -53,8 +53,7 @@ class ProposalsHandler(PageHandler):
         standing, favourites, proposals = await self._ask(asked)
         if self.asks_for_conditions(standing, self.request.uri or ""):
             return
-        roles = standing.roles_now(self.now)
-        catalogue = self.facility_settings.catalogue
+        catalogue, now = self.facility_settings.catalogue, self.now
         self.page(
             "proposals.html",
             current="proposals",
@@ -66,7 +65,10 @@ class ProposalsHandler(PageHandler):
             pages=max(1, -(-proposals.total // PAGE)),
             favourites=frozenset(favourites),
             blocked=standing.blocked,
-            offered={each.identifier: environments_for(catalogue, each, roles) for each in proposals.items},
+            offered={
+                each.identifier: environments_for(catalogue, each, standing.roles_for(each, now))
+                for each in proposals.items
+            },
         )
 
     async def _ask(self, asked: _Filter) -> tuple[Standing, tuple[str, ...], Page[Proposal]]:
@@ -123,7 +125,7 @@ class ProposalHandler(PageHandler):
         )
         if self.asks_for_conditions(standing, self.request.uri or ""):
             return
-        roles = standing.roles_now(self.now)
+        roles = standing.roles_for(proposal, self.now)
         self.page(
             "proposal.html",
             current="proposals",
