@@ -100,11 +100,13 @@ def test_refuses_hostile_options_through_the_form(
         assert_nothing_left(portal)
 
 
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=list(HOSTILE))
+# A PUT starts nothing: whose proposal it is, and what is missing, is judged when the session starts.
+WRONG_IN_ITSELF = {key: each for key, each in HOSTILE.items() if each[0] and each[1] != "not_a_member"}
+
+
+@pytest.mark.parametrize("hostile", WRONG_IN_ITSELF.values(), ids=list(WRONG_IN_ITSELF))
 def test_a_put_of_hostile_options_stores_nothing(portal: Portal, hostile: tuple[Any, str, str]) -> None:
     options, reason, _ = hostile
-    if reason == "not_a_member" or not options:
-        pytest.skip("nothing wrong in itself: judged at the start")
     path = f"/users/bruno/servers/{NAME}"
     with quiet_log(portal.stack):
         answer = portal.stack.admin("PUT", path, data=json.dumps({"user_options": options}))
