@@ -11,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 from types import FrameType
@@ -61,9 +60,7 @@ class Demo:
         try:
             if not port_is_free(self.state.port):
                 raise DemoError(f"port {self.state.port} is in use. Choose another one with DAAS_PORT.")
-            say("Writing the facility, its proposals and their data")
             self.state.prepare()
-            write_proposals(self.state.folder / "facility.yaml", self.state.data)
             self._start_all()
             self._welcome()
             self._watch()
@@ -79,9 +76,17 @@ class Demo:
         return status
 
     def _start_all(self) -> None:
+        # All at once: the hub tries again until the proxy answers, and asks the provider at the first login.
+        say("Starting the identity provider and the proxy")
         self._start_provider()
         self._start_proxy()
+        say("Starting the hub and its services")
         self._start_hub()
+        write_proposals(self.state.folder / "facility.yaml", self.state.data)
+        self._wait_for("provider", f"{self.state.issuer}/.well-known/openid-configuration")
+        self._wait_for("hub", f"{self.state.url}hub/api")
+        for service in SERVICES:
+            self._wait_for("hub", f"{self.state.url}services/{service}/health")
 
     def _environment(self) -> dict[str, str]:
         # Python's and the hub's own variables of the person's shell must not reach the demo.
@@ -95,14 +100,11 @@ class Demo:
         self.running[name] = start(command, log=self.state.logs / f"{name}.log", cwd=cwd, env=env)
 
     def _start_provider(self) -> None:
-        say("Starting the identity provider")
         folder = self.node / "provider"
         command = ["node", str(folder / "provider.mjs"), str(self.state.secrets / "provider.json")]
         self._start("provider", command, folder)
-        self._wait_for("provider", f"{self.state.issuer}/.well-known/openid-configuration")
 
     def _start_proxy(self) -> None:
-        say("Starting the proxy")
         ports = self.state.ports
         program = self.node / NODE_MODULES / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
         command = ["node", str(program), "--ip", "127.0.0.1", "--port", str(self.state.port)]
@@ -110,11 +112,8 @@ class Demo:
         command += ["--default-target", f"http://127.0.0.1:{ports['hub']}"]
         command += ["--error-target", f"http://127.0.0.1:{ports['hub']}/hub/error"]
         self._start("proxy", command, self.node, CONFIGPROXY_AUTH_TOKEN=self.state.secret("proxy_token"))
-        # It answers from its first moment, with an error while the hub is not there.
-        self._wait_for("proxy", self.state.url, accept=lambda status: status >= 400)
 
     def _start_hub(self) -> None:
-        say("Starting the hub and its services")
         config = self.state.app / "jupyterhub_config.py"
         self._start(
             "hub",
@@ -127,23 +126,20 @@ class Demo:
             DAAS_PROXY_API_PORT=str(self.state.ports["proxy_api"]),
             CONFIGPROXY_AUTH_TOKEN=self.state.secret("proxy_token"),
         )
-        self._wait_for("hub", f"{self.state.url}hub/api")
-        for service in SERVICES:
-            self._wait_for("hub", f"{self.state.url}services/{service}/health")
 
-    def _wait_for(
-        self, name: str, url: str, accept: Callable[[int], bool] = lambda status: status == 200
-    ) -> None:
-        process = self.running[name]
-
+    def _wait_for(self, name: str, url: str) -> None:
         def answered() -> bool:
-            if process.poll() is not None:
-                raise DemoError(self._ended(name))
-            return accept(_status(url))
+            self._check_that_all_run()
+            return _status(url) == 200
 
         if not wait_until(answered, START_SECONDS):
             log = self.state.logs / f"{name}.log"
             raise DemoError(f"the {name} did not come up in {START_SECONDS} s. More is in {log}")
+
+    def _check_that_all_run(self) -> None:
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                raise DemoError(self._ended(name))
 
     def _ended(self, name: str) -> str:
         log = self.state.logs / f"{name}.log"
@@ -165,9 +161,7 @@ class Demo:
 
     def _watch(self) -> None:
         while True:
-            for name, process in self.running.items():
-                if process.poll() is not None:
-                    raise DemoError(self._ended(name))
+            self._check_that_all_run()
             time.sleep(1)
 
     def _stop_all(self) -> None:

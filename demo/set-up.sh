@@ -26,11 +26,12 @@ exec 9>>"$state/lock"
 flock -n 9 || die "a demo is running with $state already. End it, or choose another folder with DAAS_STATE."
 
 # Run a step with its output in the log; $1 is a sed program that picks the lines to show, $2 what to say if it fails.
+# It ends when we are ended.
 step() {
   local show=$1 advice=$2
   shift 2
   printf '\n$ %s\n' "$*" >>"$log"
-  if ! "$@" </dev/null 2>&1 9>&- | tee -a "$log" | sed -un "$show"; then
+  if ! setpriv --pdeathsig TERM "$@" </dev/null 2>&1 9>&- | tee -a "$log" 9>&- | sed -un "$show" 9>&-; then
     grep -hiE '^(error|npm err|npm error|e:)' "$log" | tail -n 3 >&2 || true
     die "$advice The whole output is in $log; start again when it is mended."
   fi
@@ -67,8 +68,9 @@ install_node_modules() {
   rm -rf -- "$state/node.stamp" "$node"
   mkdir -- "$node"
   cp -- "$checkout/demo/provider/package.json" "$node/"
-  (cd "$node" && step 's/^added.*/  &/p' "The Node packages could not be installed. Is the network reachable?" \
-    env PATH="$venv/bin:$PATH" npm install --no-package-lock --no-audit --no-fund --no-update-notifier --omit=dev)
+  step 's/^added.*/  &/p' "The Node packages could not be installed. Is the network reachable?" \
+    env PATH="$venv/bin:$PATH" npm install --prefix "$node" --no-package-lock --no-audit --no-fund \
+    --no-update-notifier --omit=dev
   printf '%s\n' "$modules" >"$state/node.stamp"
 }
 

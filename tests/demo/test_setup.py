@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.running import ROOT
+from tests.support.waiting import wait_until
 
 SET_UP = ROOT / "demo" / "set-up.sh"
 
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     # Plays `python -m venv` and, in the environment that this makes, pip, npm and the demo itself.
     python.write_text(
         f"""#!{sys.executable}
-import os, pathlib, shutil, sys
+import os, pathlib, shutil, signal, sys
 log = pathlib.Path({str(tmp_path / "asked")!r})
 words = sys.argv[1:]
 def note(text):
@@ -38,11 +40,14 @@ if words[:2] == ["-m", "venv"]:
         shutil.copy(__file__, bin / name)
 elif "pip" in words:
     note("package" if "--no-deps" in words else "packages")
+    if "PIP_HANGS" in os.environ:
+        note("pid:" + str(os.getpid()))
+        signal.pause()
     sys.exit(int(os.environ.get("PIP_FAILS", "0")))
 elif pathlib.Path(sys.argv[0]).name == "npm":
     note("node")
     for name in ("oidc-provider/lib/index.js", "configurable-http-proxy/bin/configurable-http-proxy"):
-        file = pathlib.Path("node_modules") / name
+        file = pathlib.Path(words[words.index("--prefix") + 1]) / "node_modules" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("")
 elif words[-1] == "demo":
@@ -71,6 +76,14 @@ def set_up(folder: Path, **changes: str) -> "tuple[subprocess.CompletedProcess[s
         timeout=60,
     )
     return done, asked.read_text().split()
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process lives; one that only waits to be taken note of has no command any more."""
+    try:
+        return bool((Path("/proc") / str(pid) / "cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def test_installs_everything_once(folder: Path) -> None:
@@ -110,6 +123,25 @@ def test_installs_the_package_alone_when_only_its_source_changed(folder: Path) -
     source.mkdir()
     (source / "__init__.py").write_text('__version__ = "2"\n')
     assert set_up(folder)[1] == ["package", "demo"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
+def test_a_set_up_that_is_ended_leaves_nothing_running(folder: Path, signum: signal.Signals) -> None:
+    asked = folder / "asked"
+    asked.write_text("")
+    process = subprocess.Popen(
+        ["bash", str(SET_UP), str(folder / "python")],
+        env={**os.environ, "DAAS_STATE": str(folder / "state"), "DAAS_PORT": "8000", "PIP_HANGS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: "pid:" in asked.read_text(), 30, what="pip runs")
+    pip = int(asked.read_text().partition("pid:")[2])
+    assert runs(pip)
+    process.send_signal(signum)
+    process.wait(timeout=10)
+    wait_until(lambda: not runs(pip), 10, what="pip has ended")
+    # Nobody holds the folder any more, and what was broken off is done again.
+    assert set_up(folder)[1] == ["venv", "packages", "node", "demo"]
 
 
 def test_no_registry_is_named() -> None:
