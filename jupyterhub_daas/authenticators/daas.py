@@ -27,8 +27,10 @@ from jupyterhub_daas.authenticators.settings import (
     check_traits,
     read_providers,
 )
+from jupyterhub_daas.authenticators.trail import SignInTrail
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import DaasError, UnauthenticatedError
@@ -185,6 +187,9 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
             AccountsClient(self.service_urls["accounts"], self.service_token),
             denied=self.denied_subjects,
         )
+        self.trail = SignInTrail(
+            AuditRecorder(AccountsClient(self.service_urls["accounts"], self.service_token))
+        )
         self.used_states = UsedStates()
         self._room = asyncio.Semaphore(THREADS)
         self._attempts = Attempts(
@@ -225,17 +230,19 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
 
     async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
         """Return the auth model of an arrival that the gate admits; SignInRefusedError says why not."""
-        identity = None
+        identity, provider = None, ""
         try:
             if isinstance(data, Arrival):  # only our callback handler makes one, no form and no JSON body
-                identity = data.sign_in.identity
+                identity, provider = data.sign_in.identity, data.provider
                 self.gate.check_denied(data.sign_in.claims)
                 admission = await self.gate.resolve(identity)
-                return auth_model(admission, identity, provider=data.provider, tokens=data.sign_in.tokens)
+                self.trail.login(admission.person.username, identity, provider, handler)
+                return auth_model(admission, identity, provider=provider, tokens=data.sign_in.tokens)
             username = await self._check_password(PasswordGiven.parse(data), handler.request.remote_ip)
             assert self.source is not None
             identity = Identity(issuer=self.source.issuer, subject=username)
             admission = await self.gate.resolve(identity, facility_account=True)
+            self.trail.login(admission.person.username, identity, provider, handler)
             return auth_model(admission, identity, provider="", tokens=None)
         except DaasError as error:
             self.log.warning(
@@ -245,6 +252,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 identity.issuer if identity else "-",
                 identity.subject[:80] if identity else "-",
             )
+            self.trail.denial(error, identity, provider, handler)
             raise SignInRefusedError(error, identity) from error
 
     async def _check_password(self, given: PasswordGiven, address: str) -> str:

@@ -194,6 +194,7 @@ class FromProviderHandler(_ProviderHandler):
         except DaasError as error:
             cause = error.details.get("cause", "-")
             self.log.warning("Sign-in refused: code=%s cause=%s provider=%s", error.code, cause, self.key)
+            self.authenticator.trail.denial(error, None, self.key, self)
             await self.refuse(error)
             return
         try:

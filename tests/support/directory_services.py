@@ -33,6 +33,7 @@ class DirectoryServices(ThreadedServer):
         self.away: set[str] = set()
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: Counter[str] = Counter()
+        self.events: list[dict[str, Any]] = []
 
     @property
     def urls(self) -> dict[str, str]:
@@ -61,6 +62,7 @@ class DirectoryServices(ThreadedServer):
         app.router.add_get(f"{root}/people/{{username}}", self._person)
         app.router.add_get(f"{root}/people/{{username}}/proposals", self._proposals)
         app.router.add_get(f"{root}/people/{{username}}/standing", self._standing)
+        app.router.add_post(f"{root}/audit", self._audit)
         return app
 
     def _enter(self, request: web.Request, what: str) -> None:
@@ -110,6 +112,11 @@ class DirectoryServices(ThreadedServer):
                 "roles": self.roles.get(username, []),
             }
         )
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        self._enter(request, "audit")
+        self.events.append(await request.json())
+        return web.json_response({}, status=201)
 
 
 class _Answered(Exception):  # noqa: N818 -- no error: an answer that a test laid ready
