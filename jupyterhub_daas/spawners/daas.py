@@ -40,6 +40,7 @@ from jupyterhub_daas.spawners.gate import Admission, admit
 from jupyterhub_daas.spawners.names import check_name
 from jupyterhub_daas.spawners.records import Record
 from jupyterhub_daas.spawners.refusals import Refusal, quieten
+from jupyterhub_daas.spawners.trail import SessionTrail
 from jupyterhub_daas.spawners.view import SessionView, view_of
 
 # How long the error page of a refused start can be read.
@@ -123,6 +124,7 @@ class DaasSpawner(DelegatingSpawner):
 
     def __init__(self, **given: Any) -> None:
         self._began = 0.0
+        self._trail = SessionTrail(self)
         super().__init__(**given)
         quieten(self.log, logging.getLogger("asyncio"))
 
@@ -177,8 +179,10 @@ class DaasSpawner(DelegatingSpawner):
         self._began = time.monotonic()
         self._stuck = False
         session_id = secrets.token_hex(8)
+        self._trail.begin()
         try:
             admission = await self._admit(session_id)
+            self._trail.admitted(admission.launch)
             self._build_child(admission.launch)
             await self._reserve(admission)
         except DaasError as error:
@@ -197,6 +201,7 @@ class DaasSpawner(DelegatingSpawner):
             # What was sent is stored already: the next start must not find it.
             rows.keep_options(self, known)
             raise
+        self._trail.selected(selection)
         options = selection.options()
         self.user_options = options
         rows.keep_options(self, options)
@@ -257,6 +262,7 @@ class DaasSpawner(DelegatingSpawner):
         except DaasError as error:
             raise self._refusal(error) from error
         self.record.ran = True
+        self._trail.started()
         self.tell(85, f"Waiting for {called} to answer")
         return url
 
@@ -273,6 +279,7 @@ class DaasSpawner(DelegatingSpawner):
 
     def _refusal(self, error: DaasError) -> Refusal:
         self.tell(100, error.message)
+        self._trail.refused(error)
         return Refusal(error)
 
     def _called(self) -> str:
@@ -285,6 +292,7 @@ class DaasSpawner(DelegatingSpawner):
 
     async def run_post_stop_hook(self) -> None:
         """Release what the session held; forget a session that never ran. Also called for refused starts."""
+        self._trail.stopped()
         await self._release()
         await maybe_future(super().run_post_stop_hook())
         if not self.record.ran:

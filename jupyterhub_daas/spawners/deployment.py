@@ -11,6 +11,7 @@ from typing import Any
 from traitlets.config import Config
 
 from jupyterhub_daas.clients import AccountsClient, ProposalsClient, QuotasClient
+from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import ConfigurationError
@@ -40,6 +41,7 @@ class Deployment:
     proposals: ProposalsClient
     accounts: AccountsClient
     quotas: QuotasClient
+    audit: AuditRecorder
     backends: Mapping[str, Backend]
 
 
@@ -75,6 +77,7 @@ def build_deployment(
         proposals=ProposalsClient(service_urls["proposals"], service_token),
         accounts=AccountsClient(service_urls["accounts"], service_token),
         quotas=QuotasClient(service_urls["quotas"], service_token),
+        audit=AuditRecorder(AccountsClient(service_urls["accounts"], service_token)),
         backends=built,
     )
 

@@ -1,0 +1,170 @@
+"""The audit trail tells of each session: who started what, with which data, and how it ended."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+
+from jupyterhub_daas.clients.base import DEADLINE_SECONDS
+from jupyterhub_daas.core.audit import AuditEvent
+from jupyterhub_daas.errors import QuotaExceededError
+from jupyterhub_daas.spawners.records import Record
+from jupyterhub_daas.spawners.trail import SessionTrail
+from tests.spawners.portal import PROPOSAL, WANTED, Portal
+from tests.support.waiting import wait_until
+
+NAME = "brave-meitner"
+
+
+@pytest.fixture
+def told(portal: Portal) -> Callable[..., list[dict[str, Any]]]:
+    """Return the events of a session since the test began, the oldest first, when there are enough."""
+    began = datetime.now(timezone.utc).isoformat()
+
+    def events(name: str, count: int, action: str | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            answer = portal.stack.call("accounts", "GET", "audit", params={"from": began, "limit": 200})
+            items = [each for each in reversed(answer.json()["items"]) if each["object"]["key"] == name]
+            found[:] = [each for each in items if action in (None, each["action"])]
+            return len(found) >= count
+
+        wait_until(enough, 15, what=f"{count} events of {name}")
+        assert len(found) == count, found
+        return found
+
+    return events
+
+
+def test_a_session_is_told_from_start_to_stop(portal: Portal, told: Any) -> None:
+    token = portal.stack.token("amara")
+    url = f"/users/amara/servers/{NAME}"
+    headers = {"Authorization": f"token {token}"}
+    answer = requests.post(portal.stack.api + url, headers=headers, json={"user_options": WANTED}, timeout=60)
+    assert answer.status_code in (201, 202)
+    portal.wait_ready(NAME)
+    session_id = portal.session_id(NAME)
+    portal.stop(NAME)
+    start, access, stop = told(NAME, 3)
+    amara, hub = {"kind": "person", "name": "amara"}, {"kind": "service", "name": "daas-hub"}
+    assert [each["action"] for each in (start, access, stop)] == ["start", "data_access", "stop"]
+    assert [each["actor"] for each in (start, access, stop)] == [amara, amara, hub]
+    assert [each["on_behalf_of"] for each in (start, access, stop)] == [None, None, "amara"]
+    assert {each["proposal"] for each in (start, access, stop)} == {PROPOSAL}
+    assert {each["request_id"] for each in (start, access, stop)} == {session_id}
+    assert {each["outcome"] for each in (start, access, stop)} == {"done"}
+    assert {each["recorded_by"]["name"] for each in (start, access, stop)} == {"daas-hub"}
+    assert start["details"] == {"environment": "works", "flavour": "small", "backend": "local"}
+    assert "(ro)" in access["details"]["folders"]
+    accesses = portal.stack.call("accounts", "GET", f"proposals/{PROPOSAL}/accesses", token=token).json()
+    assert (accesses["items"][0]["person"], accesses["items"][0]["session"]) == ("amara", NAME)
+
+
+def test_a_start_by_others_is_told_on_whose_behalf(portal: Portal, told: Any) -> None:
+    portal.start(NAME)
+    portal.wait_ready(NAME)
+    start = told(NAME, 1, "start")[0]
+    assert (start["actor"], start["on_behalf_of"]) == ({"kind": "service", "name": "tests"}, "amara")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "proposal"),
+    [
+        ({**WANTED, "proposal": "20190417"}, "not_a_member", "20190417"),
+        ({**WANTED, "cmd": "x"}, "invalid_option", None),
+    ],
+)
+def test_a_refusal_is_told_with_its_reason(
+    portal: Portal, told: Any, options: Any, reason: str, proposal: str | None
+) -> None:
+    assert portal.start(NAME, options, person="bruno").status_code in (400, 403)
+    (refused,) = told(NAME, 1)
+    assert (refused["action"], refused["outcome"], refused["reason"]) == ("start", "refused", reason)
+    assert (refused["proposal"], refused["on_behalf_of"]) == (proposal, "bruno")
+
+
+def test_a_failed_start_is_told_once_and_gave_no_data(portal: Portal, told: Any) -> None:
+    portal.start(NAME, {**WANTED, "environment": "dies"})
+    (failed,) = told(NAME, 1)
+    assert (failed["action"], failed["outcome"], failed["proposal"]) == ("start", "failed", PROPOSAL)
+    wait_until(lambda: not portal.model(NAME).get("pending"), 30)
+    told(NAME, 1)
+
+
+def test_the_end_of_a_session_of_a_former_hub_is_told(portal: Portal, told: Any) -> None:
+    portal.start(NAME)
+    portal.wait_ready(NAME)
+    session_id = portal.session_id(NAME)
+    told(NAME, 2)
+    portal.stack.kill_hub()
+    portal.stack.start_hub()
+    portal.stop(NAME)
+    stop = told(NAME, 1, "stop")[0]
+    assert (stop["proposal"], stop["request_id"], stop["on_behalf_of"]) == (PROPOSAL, session_id, "amara")
+
+
+class Told:
+    """A spawner as far as its trail asks it."""
+
+    def __init__(self, **given: Any) -> None:
+        self.events: list[AuditEvent] = []
+        self.name, self.handler, self.record = "brave-curie", None, Record()
+        self.user = SimpleNamespace(name="amara")
+        self.deployment = SimpleNamespace(audit=SimpleNamespace(record=self.events.append))
+        vars(self).update(given)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": ""},
+        {"name": "a\nb\x00" * 1000},
+        {"user": SimpleNamespace(name="No Body\n")},
+        {"record": Record(ran=True, proposal="../x\n", session_id="'; --")},
+        {"handler": SimpleNamespace(current_user=None)},
+        {"handler": SimpleNamespace(current_user=SimpleNamespace(kind="user", name=""))},
+        {"handler": SimpleNamespace(current_user=SimpleNamespace(kind="user", name="x\n" * 400))},
+    ],
+    ids=lambda odd: json.dumps(odd, default=str)[:40],
+)
+def test_odd_things_fail_no_start_and_no_stop(odd: dict[str, Any]) -> None:
+    spawner = Told(**odd)
+    trail = SessionTrail(spawner)
+    trail.stopped()
+    trail.begin()
+    trail.refused(QuotaExceededError("Too much."))
+    trail.stopped()
+    told = [(each.action.value, each.reason) for each in spawner.events if each.action.value == "start"]
+    assert told == [("start", "quota_exceeded")]
+
+
+def test_a_session_ends_at_once_although_accounts_hangs(portal: Portal, told: Any) -> None:
+    portal.start(NAME)
+    portal.wait_ready(NAME)
+    told(NAME, 2)
+    accounts = service_pid(portal, "accounts")
+    os.kill(accounts, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        portal.stop(NAME)
+        assert time.monotonic() - began < DEADLINE_SECONDS
+    finally:
+        os.kill(accounts, signal.SIGCONT)
+    told(NAME, 1, "stop")
+
+
+def service_pid(portal: Portal, name: str) -> int:
+    """Return the process of a service, a child of the hub."""
+    hub = portal.stack.hub_pid()
+    children = Path(f"/proc/{hub}/task/{hub}/children").read_text().split()
+    wanted = f"jupyterhub_daas.services.{name}".encode()
+    return next(int(pid) for pid in children if wanted in Path(f"/proc/{pid}/cmdline").read_bytes())
