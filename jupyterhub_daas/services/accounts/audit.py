@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, inspect, or_, select, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -132,6 +132,12 @@ class AuditStore:
         async for row in self._in_batches(conditions):
             yield record_of(row)
 
+    async def exists(self) -> bool:
+        """Tell whether the database has a trail, however empty."""
+        with answering():
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(lambda plain: inspect(plain).has_table(audit.name))
+
     async def head(self) -> Head:
         """Return the head that is kept beside the rows."""
         with answering():
@@ -153,6 +159,17 @@ class AuditStore:
                 return after
             reached = after
         return check_end(reached, kept) or await self._past_the_end() or reached
+
+    async def check_contains(self, noted: Head) -> Break | None:
+        """Return what is wrong if a head that was noted before is not in the trail."""
+        if noted == Head():
+            return None
+        with answering():
+            async with self._engine.connect() as connection:
+                found = await connection.scalar(select(audit.c.hash).filter_by(number=noted.number))
+        if found == noted.hash:
+            return None
+        return Break(noted.number, f"row {noted.number} is not the one that was noted")
 
     async def _past_the_end(self) -> Break | None:
         # In one statement: rows and head of the same moment.
