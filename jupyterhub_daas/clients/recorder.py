@@ -20,6 +20,7 @@ CAPACITY = 2000
 KEEP_SECONDS = 3600.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+CLOSE_SECONDS = 2.0
 
 
 class Records(Protocol):
@@ -73,6 +74,16 @@ class AuditRecorder:
         """Wait until nothing waits any more."""
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Hand on what waits if that goes quickly; what then still waits is written to the log."""
+        if self._task is None or self._task.done():
+            return
+        await asyncio.wait([self._task], timeout=seconds)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        while self._waiting:
+            _lost(self._waiting.popleft()[1], "the process ends")
 
     async def _hand_on(self) -> None:
         # Asked again after the last await: an event may have come while the connection was closed.

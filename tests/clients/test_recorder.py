@@ -170,6 +170,19 @@ async def test_strangers_do_not_displace_what_people_do() -> None:
     assert service.kept == [*(f"n{number}" for number in range(5)), "n99"]
 
 
+async def test_an_end_hands_on_what_it_can_and_names_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service()
+    made = recorder(service)
+    made.record(event(0))
+    await made.close()
+    assert (service.kept, caplog.text) == (["n0"], "")
+    service.open.clear()
+    made.record(event(1))
+    await made.close(0.01)
+    assert "Not in the audit trail (the process ends): action=login actor=amara object=n1" in caplog.text
+    assert service.closed == 2
+
+
 def test_never_raises_where_nothing_runs(caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
     try:

@@ -5,6 +5,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.clients import AccountsClient, ProposalsClient
+from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.errors import ConfigurationError, NotFoundError
 from jupyterhub_daas.services.application import Service, run
 from jupyterhub_daas.services.environment import ServiceEnvironment
@@ -21,6 +22,8 @@ async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service
     policy = environment.settings.quotas
     accounts = AccountsClient(_url(environment, "accounts"), environment.api_token)
     proposals = ProposalsClient(_url(environment, "proposals"), environment.api_token)
+    # A client of its own: the recorder closes it whenever nothing is left to record.
+    audit = AuditRecorder(AccountsClient(_url(environment, "accounts"), environment.api_token))
     store = QuotaStore(engine, policy)
     await store.recount()
 
@@ -39,11 +42,12 @@ async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service
         settings={
             "store": store,
             "proposals": proposals,
+            "audit": audit,
             "entitlements": Entitlements(policy, accounts, proposals, clock=utc_now),
         },
         checks={"accounts": accounts.conditions, "proposals": proposals_answers},
         background=[lapse],
-        close=[store.close, accounts.close, proposals.close],
+        close=[audit.close, store.close, accounts.close, proposals.close],
     )
 
 

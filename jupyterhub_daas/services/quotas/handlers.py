@@ -7,6 +7,17 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from jupyterhub_daas.clients import ProposalsClient
+from jupyterhub_daas.clients.recorder import AuditRecorder
+from jupyterhub_daas.core.audit import (
+    Actor,
+    ActorKind,
+    AuditAction,
+    AuditEvent,
+    AuditObject,
+    ObjectKind,
+    request_id_of,
+    shown,
+)
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import IDENTIFIER, SESSION_ID, USERNAME, Identifier, Username, matches
@@ -195,12 +206,32 @@ class OverrideHandler(_QuotaHandler):
         override, created = await create_override(
             self.store.engine, *place, self.body(OverrideRequest), by=self.caller.name, now=utc_now()
         )
+        limits = override.model_dump_json(include={"limits"}, exclude_unset=True)
+        expires_at = override.expires_at.isoformat() if override.expires_at else ""
+        self._tell(*place, change="recorded", reason=override.reason, expires_at=expires_at, limits=limits)
         self.answer(override, HTTPStatus.CREATED if created else HTTPStatus.OK)
 
     async def delete(self, scope: str, key: str) -> None:
         self.require(QUOTAS_OVERRIDE)
-        await delete_override(self.store.engine, *self._place(scope, key), by=self.caller.name, now=utc_now())
+        place = self._place(scope, key)
+        if await delete_override(self.store.engine, *place, by=self.caller.name, now=utc_now()):
+            self._tell(*place, change="removed")
         self.answer(None, HTTPStatus.NO_CONTENT)
+
+    def _tell(self, scope: QuotaScope, key: str, **details: str) -> None:
+        of_person = scope is QuotaScope.PERSON
+        kind = ActorKind.PERSON if self.caller.kind == "user" else ActorKind.SERVICE
+        event = AuditEvent(
+            time=utc_now(),
+            actor=Actor(kind=kind, name=self.caller.name),
+            action=AuditAction.OVERRIDE,
+            object=AuditObject(kind=ObjectKind.PERSON if of_person else ObjectKind.PROPOSAL, key=key),
+            proposal=None if of_person else key,
+            request_id=request_id_of(self.request.headers.get("X-Request-Id")),
+            details={name: shown(text) for name, text in details.items() if text},
+        )
+        audit: AuditRecorder = self.settings["audit"]
+        audit.record(event)
 
     def _place(self, scope: str, key: str) -> tuple[QuotaScope, str]:
         if not matches(USERNAME if scope == "person" else IDENTIFIER, key):

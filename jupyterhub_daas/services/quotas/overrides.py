@@ -59,11 +59,11 @@ async def create_override(
 
 async def delete_override(
     engine: AsyncEngine, scope: QuotaScope, key: str, *, by: str, now: datetime
-) -> None:
-    """Remove the override that stands, if there is one."""
+) -> bool:
+    """Remove the override that stands; tell whether there was one."""
     async with writing(engine) as connection:
         await lock(connection)
-        await _remove(connection, scope, key, by=by, now=now)
+        return await _remove(connection, scope, key, by=by, now=now)
 
 
 async def _remove(

@@ -41,6 +41,7 @@ class Neighbours(ThreadedServer):
         self.groups: dict[str, list[str]] = {}
         self.away: set[str] = set()
         self.asked: Counter[str] = Counter()
+        self.events: list[dict[str, Any]] = []
 
     def url(self, name: str) -> str:
         """Return the address of one of the three."""
@@ -51,6 +52,7 @@ class Neighbours(ThreadedServer):
         app = web.Application(middlewares=[self._maybe_away])
         app.router.add_get("/hub/api/user", self._user)
         app.router.add_get("/accounts/api/v1/conditions", self._conditions)
+        app.router.add_post("/accounts/api/v1/audit", self._audit)
         app.router.add_get("/accounts/api/v1/people/{username}/standing", self._standing)
         app.router.add_get("/proposals/api/v1/people/{username}", self._person)
         app.router.add_get("/proposals/api/v1/proposals/{identifier}", self._proposal)
@@ -75,6 +77,10 @@ class Neighbours(ThreadedServer):
 
     async def _conditions(self, request: web.Request) -> web.Response:
         return web.json_response({"version": "1", "title": "Conditions", "text": "Be kind."})
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        self.events.append(await request.json())
+        return web.json_response({}, status=201)
 
     async def _standing(self, request: web.Request) -> web.Response:
         username = request.match_info["username"]

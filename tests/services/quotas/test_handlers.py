@@ -193,6 +193,27 @@ def test_usage_as_a_spreadsheet(quotas: Quotas, neighbours: Neighbours) -> None:
     assert any(line.startswith("counted,1,") for line in lines)
 
 
+def test_overrides_are_told_to_the_audit_trail(quotas: Quotas, neighbours: Neighbours) -> None:
+    neighbours.events.clear()
+    path = "overrides/proposal/20190417"
+    quotas.call("PUT", path, token="sofia", json=OVERRIDE_BODY, headers={"X-Request-Id": "web-3"})
+    quotas.call("DELETE", path, token="sofia")
+    # There is none any more: nothing is done, and nothing told.
+    quotas.call("DELETE", path, token="sofia")
+    quotas.call("PUT", "overrides/person/chiara", token="sofia", json=OVERRIDE_BODY)
+    wait_until(lambda: len(neighbours.events) >= 3, 10, what="three events")
+    recorded, removed, of_person = neighbours.events
+    assert recorded["actor"] == {"kind": "person", "name": "sofia"}
+    assert recorded["object"] == {"kind": "proposal", "key": "20190417"}
+    assert (recorded["action"], recorded["proposal"]) == ("override", "20190417")
+    assert recorded["request_id"] == "web-3"
+    limits = '{"limits":{"machines":7}}'
+    assert recorded["details"] == {"change": "recorded", "reason": "beamtime", "limits": limits}
+    assert removed["details"] == {"change": "removed"}
+    assert (of_person["object"], of_person["proposal"]) == ({"kind": "person", "key": "chiara"}, None)
+    assert quotas.call("DELETE", "overrides/person/chiara", token="sofia").status_code == 204
+
+
 def test_an_override_by_the_one_who_recorded_it(quotas: Quotas, neighbours: Neighbours) -> None:
     neighbours.people.add("over")
     body = {
