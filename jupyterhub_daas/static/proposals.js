@@ -11,7 +11,8 @@
     const button = form.querySelector("button");
     const { favourite: url, identifier } = form.dataset;
     const wanted = button.getAttribute("aria-pressed") !== "true";
-    button.disabled = true;
+    if (button.ariaBusy) return;
+    button.ariaBusy = "true";
     try {
       await window.daas.call(wanted ? "PUT" : "DELETE", url, { xsrf: form.elements._xsrf.value });
       button.setAttribute("aria-pressed", String(wanted));
@@ -20,8 +21,7 @@
     } catch (error) {
       news.textContent = error.message;
     }
-    button.disabled = false;
-    button.focus();
+    button.ariaBusy = null;
   });
 
   document.querySelector("[data-filter]")?.addEventListener("change", (event) => {

@@ -46,16 +46,17 @@
 
   root.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-action]");
-    if (!button) return;
+    if (!button || button.ariaBusy) return;
     const name = button.closest("[data-session]").dataset.session;
-    button.disabled = true;
+    // Not disabled: that would take the focus away from who uses the keyboard.
+    button.ariaBusy = "true";
     complain("");
     try {
       await act(button.dataset.action, name);
     } catch (error) {
       complain(error.message);
     }
-    button.disabled = false;
+    button.ariaBusy = null;
     await look(true);
   });
 

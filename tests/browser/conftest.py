@@ -1,14 +1,17 @@
 """A whole portal with its identity provider and real data, and a real browser in front of it."""
 
+import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+import yaml
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from demo.data import write_proposals
 from tests.browser.people import Visitor
-from tests.support.stack import ISSUER, Stack
+from tests.support.stack import DEMO, ISSUER, Stack
 from tests.support.umbrella import Umbrella
 from tests.support.waiting import wait_until
 
@@ -36,17 +39,45 @@ def umbrella(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Umbrella]:
 def site(umbrella: Umbrella, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A portal of its own, whose proposals hold the demo's data."""
     extra = f"c.DaasAuthenticator.providers = {[umbrella.settings()]!r}\n"
-    portal = Stack(tmp_path_factory.mktemp("site"), extra=extra)
+    portal = Stack(tmp_path_factory.mktemp("site"), extra=extra, settings=_with_something_slow())
     directory = portal.folder / "facility.yaml"
     directory.write_text(directory.read_text().replace(ISSUER, umbrella.issuer))
     write_proposals(directory, portal.folder / "data")
     if portal.prefix:
         subprocess.run(["chown", "-R", str(portal.uid), str(portal.folder)], check=True)
+    _give_hana_an_account(umbrella, yaml.safe_load(directory.read_text()))
     umbrella.start(portal.url)
     try:
         yield portal.start()
     finally:
         portal.stop()
+
+
+def _give_hana_an_account(umbrella: Umbrella, directory: dict[str, Any]) -> None:
+    """Let somebody in whom no other test knows: she has accepted nothing yet."""
+    everybody = json.loads((DEMO / "people.json").read_text())
+    subject = directory["people"]["hana"]["identities"][0]["subject"]
+    everybody["hana"] = {
+        **everybody["amara"],
+        "sub": subject,
+        "name": "Hana Sato",
+        "password": "hana-umbrella",
+    }
+    umbrella.people.write_text(json.dumps(everybody))
+
+
+def _with_something_slow() -> dict[str, Any]:
+    """Offer instrument scientists an environment that never comes up: its progress can be looked at."""
+    offered = yaml.safe_load((DEMO / "daas.yaml").read_text())
+    offered["environments"]["slow"] = {"title": "Slow", "kind": "jupyter"}
+    offered["profiles"]["slow"] = {
+        "environment": "slow",
+        "backend": "local",
+        "flavours": ["small"],
+        "roles": ["instrument_scientist"],
+        "options": {"command": ["sh", "-c", "sleep 600"], "start_seconds": 600},
+    }
+    return {name: offered[name] for name in ("environments", "profiles")}
 
 
 @pytest.fixture(scope="session")
