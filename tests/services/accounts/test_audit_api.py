@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
@@ -12,7 +13,7 @@ import pytest
 from jupyterhub_daas.core.audit import BEGINNING, AuditRecord, Head, row_of
 from tests.services.accounts.test_api import Accounts, refusal
 from tests.support.lone_service import LoneService
-from tests.support.stack import Stack
+from tests.support.stack import PYTHON, ROOT, Stack
 
 TokenOf = Callable[[str], str]
 # A proposal of amara's and bruno's, and one of which bruno is no member.
@@ -204,6 +205,16 @@ def test_the_export_is_a_chain_in_the_order_of_time(accounts: Accounts) -> None:
     assert accounts("GET", "audit/export", params=nothing).text == ""
     wrong = accounts("GET", "audit/export", params={"from": "2001-01-02", "person": "amara"})
     assert refusal(wrong) == (400, "invalid_input")
+
+
+def test_the_trail_of_a_running_portal_is_whole(fast_stack: Stack, accounts: Accounts) -> None:
+    command = [PYTHON, "-m", "jupyterhub_daas.cli", "audit", "verify"]
+    command += ["--state", str(fast_stack.folder / "state")]
+    accounts("POST", "audit", json=event())
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    number = int(done.stdout.rpartition(" ")[2].partition(":")[0])
+    assert number == accounts("GET", "audit?limit=1").json()["total"]
 
 
 @pytest.mark.parametrize("urls", ['{"proposals": "http://127.0.0.1:9/services/proposals/"}', "{}"])
