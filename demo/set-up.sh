@@ -82,11 +82,16 @@ done_already() {
   for each in "$@"; do [[ -e $each ]] || return 1; done
 }
 
+# True if everything that the package and its extra "demo" ask for is installed.
 python_works() {
-  "$venv/bin/python" -c '
-import importlib.util, sys
-wanted = "jupyterhub jupyterhub_daas oauthenticator jupyterlab ipykernel jupyter_remote_desktop_proxy PyMca5 silx matplotlib"
-sys.exit(any(importlib.util.find_spec(name) is None for name in wanted.split()))' 2>/dev/null 9>&-
+  "$venv/bin/python" - 2>/dev/null 9>&- <<'PYTHON'
+import re
+from importlib.metadata import requires, version
+for requirement in requires("jupyterhub-daas"):
+    name, _, marker = requirement.partition(";")
+    if not marker or "demo" in marker:
+        version(re.match(r"[\w.-]+", name)[0])
+PYTHON
 }
 
 : >"$log"
