@@ -26,6 +26,8 @@ def test_says_which_part_is_away(
     stack: Stack, amara: requests.Session, service: str, needs: str, goes_on: str
 ) -> None:
     with away(stack, service):
+        # What accounts said some seconds ago still counts for the list of proposals.
+        wait_until(lambda: not amara.get(portal(stack, needs), timeout=30).ok, what="the page says so")
         page = amara.get(portal(stack, needs), timeout=30)
         assert page.status_code == 503
         assert "A part of the service is away" in page.text

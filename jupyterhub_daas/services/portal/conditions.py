@@ -29,6 +29,7 @@ class ConditionsHandler(PageHandler):
         fields = self.fields(_Accepted)
         try:
             await self.clients.accounts.accept(self.me, fields.version, token=self.token)
+            self.clients.recent.forget(self.me)
         except ConflictError:
             await self._show(fields.next, changed=True)
             return

@@ -31,6 +31,7 @@ from jupyterhub_daas.errors import (
 from jupyterhub_daas.services.border import status_of
 from jupyterhub_daas.services.handlers import _AnswersErrors, invalid_input
 from jupyterhub_daas.services.portal.look import TEMPLATE_PATH, Look
+from jupyterhub_daas.services.portal.recent import RecentAccounts
 
 log = logging.getLogger("jupyterhub_daas.services.portal")
 
@@ -62,6 +63,7 @@ class Clients:
         self.proposals = ProposalsClient(urls["proposals"], "")
         self.quotas = QuotasClient(urls["quotas"], "")
         self.accounts = AccountsClient(urls["accounts"], "")
+        self.recent = RecentAccounts(self.accounts)
         self.hub = HubClient(hub_api_url, "", deadline=30.0)
 
     async def close(self) -> None:

@@ -7,12 +7,12 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, Field
 
 from jupyterhub_daas.clients.proposals import ProposalsClient
-from jupyterhub_daas.core.access import Standing
 from jupyterhub_daas.core.names import Identifier
 from jupyterhub_daas.core.proposals import Page, Proposal
 from jupyterhub_daas.services.handlers import ApiHandler
 from jupyterhub_daas.services.portal.offers import environments_for
 from jupyterhub_daas.services.portal.pages import Clients, PageHandler
+from jupyterhub_daas.services.portal.recent import Account
 
 PAGE = 20
 DATASETS = 20
@@ -50,7 +50,7 @@ class ProposalsHandler(PageHandler):
     async def get(self) -> None:
         """Show one page of the list."""
         asked = self.fields(_Filter)
-        standing, favourites, proposals = await self._ask(asked)
+        (standing, favourites), proposals = await self._ask(asked)
         if self.asks_for_conditions(standing, self.request.uri or ""):
             return
         catalogue, now = self.facility_settings.catalogue, self.now
@@ -71,16 +71,14 @@ class ProposalsHandler(PageHandler):
             },
         )
 
-    async def _ask(self, asked: _Filter) -> tuple[Standing, tuple[str, ...], Page[Proposal]]:
-        accounts = self.clients.accounts
-        standing = accounts.standing(self.me, token=self.token)
-        favourites = accounts.favourites(self.me, token=self.token)
+    async def _ask(self, asked: _Filter) -> tuple[Account, Page[Proposal]]:
+        account = self.clients.recent.account(self.me, self.token)
         if not asked.favourites:
-            return await asyncio.gather(standing, favourites, self._proposals(asked, None))
-        person, identifiers = await asyncio.gather(standing, favourites)
-        if not identifiers:
-            return person, identifiers, Page[Proposal](items=(), total=0)
-        return person, identifiers, await self._proposals(asked, ",".join(identifiers[:MAX_FAVOURITES]))
+            return await asyncio.gather(account, self._proposals(asked, None))
+        known = await account
+        if not known.favourites:
+            return known, Page[Proposal](items=(), total=0)
+        return known, await self._proposals(asked, ",".join(known.favourites[:MAX_FAVOURITES]))
 
     async def _proposals(self, asked: _Filter, identifiers: str | None) -> Page[Proposal]:
         return await self.clients.proposals.proposals_of(
@@ -159,6 +157,7 @@ class FavouriteFormHandler(PageHandler):
         await self.clients.accounts.set_favourite(
             self.me, star.identifier, favourite=star.wanted == "yes", token=self.token
         )
+        self.clients.recent.forget(self.me)
         self.see_other(self.own_address(star.next))
 
 
@@ -179,4 +178,5 @@ class FavouriteHandler(ApiHandler):
         await clients.accounts.set_favourite(
             self.caller.name, identifier, favourite=favourite, token=str(self.hub_auth.get_token(self))
         )
+        clients.recent.forget(self.caller.name)
         self.answer(None, 204)
