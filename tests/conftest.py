@@ -4,7 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stack import Stack
+from tests.support.stack import ROOT, Stack
+
+# These folders' tests share what is costly to start, or count what runs on the whole machine.
+TOGETHER = ("demo", "portal")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, or of a folder, with one worker: they share their portals."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

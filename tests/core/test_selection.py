@@ -104,7 +104,7 @@ HOSTILE_VALUES = [
     [],
     {},
     ["jupyter"],
-    object(),
+    pytest.param(object(), id="an object"),
     10**400,
 ]
 FIELDS = ("proposal", "environment", "backend", "profile", "flavour")
@@ -156,7 +156,9 @@ def test_refuses_what_is_not_offered(
     assert len(caught.value.message) < 300
 
 
-@pytest.mark.parametrize("options", [None, [], "", "jupyter", 5, True, object(), [("proposal", "P")]])
+@pytest.mark.parametrize(
+    "options", [None, [], "", "jupyter", 5, True, pytest.param(object(), id="an object"), [("proposal", "P")]]
+)
 def test_refuses_what_is_no_object(options: object) -> None:
     with pytest.raises(InvalidOptionError):
         Selection.parse(options, CATALOGUE)
