@@ -10,6 +10,7 @@ from tests.support.stack import ROOT, Stack
 TOGETHER = ("demo", "portal")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook of this name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, or of a folder, with one worker: they share their portals."""
     for item in items:
