@@ -10,13 +10,11 @@ from tests.support.stack import ROOT, Stack
 TOGETHER = ("demo", "portal")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook of this name
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of a file, or of a folder, with one worker: they share their portals."""
-    for item in items:
-        place = item.path.relative_to(ROOT / "tests")
-        group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
-        item.add_marker(pytest.mark.xdist_group(group))
+    place = item.path.relative_to(ROOT / "tests")
+    group = place.parts[0] if place.parts[0] in TOGETHER else str(place)
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
