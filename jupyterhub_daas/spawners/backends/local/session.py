@@ -83,8 +83,9 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
                 raise BackendError(refusal)
             await self._wait_until_it_listens()
         except BaseException:
-            # Also when the start was cancelled: nothing may be left of it.
-            await asyncio.shield(self._end())
+            # Also when the start was cancelled: nothing may be left of it. At once, for nobody has worked
+            # in it yet, and the hub waits a second only before it gives up on a cancelled start.
+            await asyncio.shield(self._end(now=True))
             raise
         return self.ip, self.port
 
