@@ -6,7 +6,7 @@ in 1024s, as JupyterHub's own ByteSpecification does.
 
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -125,8 +125,3 @@ def format_amount(dimension: str, amount: float | None) -> str:
     if dimension in ("memory", "storage"):
         return format_bytes(amount)
     return f"{amount:g}"
-
-
-def parse_limits(value: Any) -> Limits:
-    """Validate limits from a file or a request."""
-    return Limits.model_validate(value)
