@@ -5,15 +5,15 @@ carries the hub's id and the session's id, so that after any crash both sides ca
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from jupyterhub.spawner import Spawner
 from pydantic import BaseModel, ValidationError
 
-from jupyterhub_daas.core.catalogue import Environment, Profile
+from jupyterhub_daas.core.availability import Availability
+from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.core.resources import Resources
 from jupyterhub_daas.errors import ConfigurationError
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -48,9 +48,16 @@ class Backend(ABC):
     async def remove(self, session_id: str) -> None:
         """End all that carries this session's id, and return when nothing of it is left."""
 
-    async def resources(self) -> Resources | None:
-        """Return what is free now; ``None`` where the backend does not count."""
-        return None
+    async def resources(self, flavours: Sequence[Flavour]) -> tuple[Availability, ...]:
+        """Return what can start now of these flavours; a flavour that is left out is not counted.
+
+        May be slow and may raise: the front asks beside the pages, and keeps the answer for some seconds.
+        """
+        return ()
+
+    async def read_log(self, session_id: str, *, lines: int) -> str:
+        """Return the last lines of a session's own log, for its owner only; raise if it cannot be read."""
+        return "This backend keeps no log of a session."
 
     def child_classes(self) -> tuple[type[Spawner], ...]:
         """Return the classes whose configuration is checked when the hub starts."""
