@@ -1,10 +1,11 @@
 """Client of the account API."""
 
+from collections.abc import AsyncIterator, Mapping
+
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access import Standing
-from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess
+from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess, Stretch, TrailState
 from jupyterhub_daas.core.model import Model
-from jupyterhub_daas.core.proposals import Page
 
 
 class ConditionsOfUse(Model):
@@ -65,19 +66,28 @@ class AccountsClient(ServiceClient):
         """Add an event to the audit trail; doing so twice is harmless."""
         await self.call("POST", "audit", body=event)
 
-    async def events_of(
-        self, username: str, *, offset: int = 0, limit: int = 50, token: str | None = None
-    ) -> Page[AuditRecord]:
-        """Return what was done by, for and to a person, the latest first."""
-        content = await self.call(
-            "GET", "audit", query={"person": username, "offset": offset, "limit": limit}, token=token
-        )
-        return self.parse(Page[AuditRecord], content)
+    async def events(
+        self, query: Mapping[str, str | None], *, limit: int = 50, token: str | None = None
+    ) -> Stretch[AuditRecord]:
+        """Return some events, the latest first; `query` has the filters of the API, and `before`.
+
+        A person without the scope gets those about herself, with her own username as `person`.
+        """
+        content = await self.call("GET", "audit", query={**query, "limit": limit}, token=token)
+        return self.parse(Stretch[AuditRecord], content)
+
+    async def trail_state(self, *, token: str | None = None) -> TrailState:
+        """Return the head of the trail, and whether its latest events hold together."""
+        return self.parse(TrailState, await self.call("GET", "audit/state", token=token))
+
+    def export(self, query: Mapping[str, str | None], *, token: str | None = None) -> AsyncIterator[bytes]:
+        """Yield the events of an interval as JSON lines; raise if they end before their end."""
+        return self.stream("audit/export", query=query, token=token)
 
     async def accesses(
-        self, identifier: str, *, offset: int = 0, limit: int = 50, token: str | None = None
-    ) -> Page[DataAccess]:
+        self, identifier: str, *, before: str | None = None, limit: int = 50, token: str | None = None
+    ) -> Stretch[DataAccess]:
         """Return who had the data of a proposal in a session, the latest first."""
         path = f"proposals/{segment(identifier)}/accesses"
-        content = await self.call("GET", path, query={"offset": offset, "limit": limit}, token=token)
-        return self.parse(Page[DataAccess], content)
+        content = await self.call("GET", path, query={"before": before, "limit": limit}, token=token)
+        return self.parse(Stretch[DataAccess], content)

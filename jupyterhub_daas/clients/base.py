@@ -5,7 +5,7 @@ answer enters a message.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -23,6 +23,8 @@ from jupyterhub_daas.errors import (
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 
 DEADLINE_SECONDS = 5.0
+# How long a stream may pause.
+PAUSE_SECONDS = 30.0
 MAX_ANSWER = 4 * 1024 * 1024
 
 
@@ -70,7 +72,7 @@ class ServiceClient:
         token: str | None = None,
     ) -> Any:
         """Send a request and return the JSON of its answer; `token` acts for somebody else than usual."""
-        headers = {"Authorization": f"token {token or self._token}", "Accept": "application/json"}
+        headers = self._headers(token, "application/json")
         data: str | None = None
         if body is not None:
             data = _json(body)
@@ -79,7 +81,7 @@ class ServiceClient:
             async with self._connected().request(
                 method,
                 self._url + path,
-                params={name: str(value) for name, value in (query or {}).items() if value is not None},
+                params=_given(query),
                 data=data,
                 headers=headers,
                 allow_redirects=False,
@@ -87,6 +89,30 @@ class ServiceClient:
                 return await self._read(response)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise self._away() from error
+
+    async def stream(
+        self, path: str, *, query: Mapping[str, str | int | None] | None = None, token: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield an answer of any size as it comes; raise if it is cut off."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._deadline, sock_read=PAUSE_SECONDS)
+        try:
+            async with self._connected().get(
+                self._url + path,
+                params=_given(query),
+                headers=self._headers(token, "*/*"),
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                if response.status != 200:
+                    await self._read(response)
+                    raise self._unexpected(f"status {response.status}")
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise self._away() from error
+
+    def _headers(self, token: str | None, accept: str) -> dict[str, str]:
+        return {"Authorization": f"token {token or self._token}", "Accept": accept}
 
     def _away(self) -> UpstreamUnavailableError:
         return UpstreamUnavailableError(
@@ -140,6 +166,10 @@ class ServiceClient:
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+def _given(query: Mapping[str, str | int | None] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (query or {}).items() if value is not None}
 
 
 def _json(body: BaseModel | Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ from jupyterhub_daas.core.names import Identifier, Username, matches
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 EVENT_ID = r"^[0-9a-f]{32}$"
 REQUEST_ID = r"^[A-Za-z0-9._-]{1,64}$"
+# A place in the order of time: the moment of an event and its number, which tells apart those of one moment.
+PLACE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z_[0-9]{1,18}$"
 MAX_NAME = 255
 MAX_KEY = 600
 MAX_DETAIL = 500
@@ -29,10 +31,12 @@ MAX_DETAILS = 20
 # What the first row follows.
 BEGINNING = "0" * 64
 
+Item = TypeVar("Item")
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=PRINTABLE)]
 Key = Annotated[str, Field(min_length=1, max_length=MAX_KEY, pattern=PRINTABLE)]
 EventId = Annotated[str, Field(pattern=EVENT_ID)]
 RequestId = Annotated[str, Field(pattern=REQUEST_ID)]
+Place = Annotated[str, Field(pattern=PLACE)]
 Reason = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 DetailName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 DetailText = Annotated[str, Field(max_length=MAX_DETAIL, pattern=PRINTABLE)]
@@ -126,13 +130,34 @@ class AuditRecord(AuditEvent):
     hash: str
 
 
+class Stretch(Model, Generic[Item]):
+    """Some of a trail, the latest first; `next` is where the earlier ones begin, None if there are none."""
+
+    items: tuple[Item, ...]
+    next: Place | None = None
+
+
 class DataAccess(Model):
-    """What the members of a proposal see of an access to its data."""
+    """What the members of a proposal see of an access to its data.
+
+    `role` is what the person was on the proposal then; `by` who started the session for her.
+    """
 
     time: Moment
     person: str
     session: str
     folders: str
+    role: str = ""
+    by: str = ""
+
+
+class TrailState(Model):
+    """Where a trail ends (`number` and `hash`), and whether its last `checked` events hold together."""
+
+    number: Annotated[int, Field(ge=0)]
+    hash: str
+    checked: Annotated[int, Field(ge=0)]
+    broken: str | None = None
 
 
 class Author(NamedTuple):

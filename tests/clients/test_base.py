@@ -125,6 +125,54 @@ async def test_refuses_an_answer_without_end(server: Misbehaving) -> None:
     await client.close()
 
 
+async def streamed(client: ServiceClient) -> list[bytes]:
+    return [chunk async for chunk in client.stream("audit/export", query={"from": "x", "to": None})]
+
+
+async def test_streams_more_than_an_answer_may_have(server: Misbehaving, client: ServiceClient) -> None:
+    async def long(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(5):
+            await response.write(b"x" * (MAX_ANSWER // 4))
+        return response
+
+    server.answer = long
+    assert sum(map(len, await streamed(client))) == 5 * (MAX_ANSWER // 4)
+    assert server.requests == [("GET", "/services/quotas/api/v1/audit/export?from=x", f"token {TOKEN}")]
+
+
+async def test_a_stream_that_is_cut_off_is_no_whole(server: Misbehaving, client: ServiceClient) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    server.answer = cut
+    with pytest.raises(UpstreamUnavailableError):
+        await streamed(client)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (404, NotFoundError),
+        (302, UpstreamAnswerError),
+        (204, UpstreamAnswerError),
+        (502, UpstreamUnavailableError),
+    ],
+)
+async def test_a_stream_that_is_refused_raises(
+    server: Misbehaving, client: ServiceClient, status: int, expected: type[Exception]
+) -> None:
+    server.answer = json_answer({}, status)
+    with pytest.raises(expected):
+        await streamed(client)
+
+
 async def test_says_which_service_is_away() -> None:
     client = ServiceClient("http://127.0.0.1:9/services/quotas/", TOKEN)
     client.service = "quotas"

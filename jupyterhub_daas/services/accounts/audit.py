@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, insert, inspect, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, insert, inspect, or_, select, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,18 +22,21 @@ from jupyterhub_daas.core.audit import (
     Break,
     Head,
     ObjectKind,
+    Stretch,
+    TrailState,
     check_end,
     follow,
     record_of,
     row_of,
     stamp,
 )
-from jupyterhub_daas.core.proposals import Page
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError
 from jupyterhub_daas.services.accounts.tables import audit, audit_head
 
 BATCH = 500
+# So many are checked whenever somebody looks: a few milliseconds, however long the trail is.
+LATEST = 500
 
 
 class Wanted(NamedTuple):
@@ -49,6 +52,17 @@ class Wanted(NamedTuple):
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return the conditions of a query."""
+        found = self._plain()
+        if self.person is not None:
+            found.append(or_(*_about(self.person)))
+        return found
+
+    def ways(self) -> list[list[ColumnElement[bool]]]:
+        """Return the conditions as queries that each walk one index; a row may fit several."""
+        plain = self._plain()
+        return [plain] if self.person is None else [[*plain, each] for each in _about(self.person)]
+
+    def _plain(self) -> list[ColumnElement[bool]]:
         column = audit.c
         found: list[ColumnElement[bool]] = []
         for condition, value in (
@@ -63,19 +77,27 @@ class Wanted(NamedTuple):
             found.append(column.time >= stamp(self.begins))
         if self.ends is not None:
             found.append(column.time < stamp(self.ends))
-        if self.person is not None:
-            found.append(_about(self.person))
         return found
 
 
-def _about(username: str) -> ColumnElement[bool]:
+def _about(username: str) -> tuple[ColumnElement[bool], ...]:
     # What she did, what was done for her, and what was done to her; services may have names like people's.
     column = audit.c
-    return or_(
+    return (
         and_(column.actor == username, column.actor_kind == ActorKind.PERSON.value),
         column.on_behalf_of == username,
         and_(column.object_key == username, column.object_kind == ObjectKind.PERSON.value),
     )
+
+
+def latest_first(conditions: list[ColumnElement[bool]], before: str | None, count: int) -> Select[Any]:
+    """Return a query for the latest rows; the cost is that of these rows, however many there are."""
+    column = audit.c
+    query = select(audit).where(*conditions).order_by(column.time.desc(), column.number.desc()).limit(count)
+    if before is None:
+        return query
+    time, _, number = before.partition("_")
+    return query.where(column.time <= time, or_(column.time < time, column.number < int(number)))
 
 
 async def append(
@@ -115,15 +137,22 @@ class AuditStore:
         async with writing(self._engine) as connection:
             return await append(connection, event, recorded_by=recorded_by, now=now)
 
-    async def list_records(self, wanted: Wanted, *, offset: int = 0, limit: int = 50) -> Page[AuditRecord]:
-        """Return some records, the latest first."""
-        conditions = wanted.conditions()
-        query = select(audit).where(*conditions).order_by(audit.c.number.desc()).offset(offset).limit(limit)
+    async def list_records(
+        self, wanted: Wanted, *, before: str | None = None, limit: int = 50
+    ) -> Stretch[AuditRecord]:
+        """Return some records, the latest first; `before` is the `next` of the stretch before."""
+        rows: dict[int, dict[str, Any]] = {}
         with answering():
             async with self._engine.connect() as connection:
-                total = await connection.scalar(select(func.count()).select_from(audit).where(*conditions))
-                rows = (await connection.execute(query)).mappings().all()
-        return Page[AuditRecord](items=tuple(record_of(dict(row)) for row in rows), total=total or 0)
+                for conditions in wanted.ways():
+                    query = latest_first(conditions, before, limit + 1)
+                    rows |= {row["number"]: dict(row) for row in (await connection.execute(query)).mappings()}
+        latest = sorted(rows.values(), key=lambda row: (row["time"], row["number"]), reverse=True)
+        shown, more = latest[:limit], latest[limit:]
+        return Stretch[AuditRecord](
+            items=tuple(record_of(row) for row in shown),
+            next=f"{shown[-1]['time']}_{shown[-1]['number']}" if more else None,
+        )
 
     async def export(self, wanted: Wanted) -> AsyncIterator[AuditRecord]:
         """Yield all records that were there when it began, the oldest first."""
@@ -159,6 +188,31 @@ class AuditStore:
                 return after
             reached = after
         return check_end(reached, kept) or await self._past_the_end() or reached
+
+    async def state(self, latest: int = LATEST) -> TrailState:
+        """Return the head, and whether the latest rows lead to it without a break."""
+        kept = await self.head()
+        reached = await self._head_at(max(kept.number - latest, 0))
+        checked, broken = kept.number - reached.number, None
+        async for row in self._in_batches([audit.c.number > reached.number, audit.c.number <= kept.number]):
+            after = follow(reached, row)
+            if isinstance(after, Break):
+                broken = after
+                break
+            reached = after
+        broken = broken or check_end(reached, kept)
+        return TrailState(
+            number=kept.number, hash=kept.hash, checked=checked, broken=broken and f"{broken.what}."
+        )
+
+    async def _head_at(self, number: int) -> Head:
+        if number == 0:
+            return Head()
+        with answering():
+            async with self._engine.connect() as connection:
+                found = await connection.scalar(select(audit.c.hash).filter_by(number=number))
+        # If that row is gone, the one after it does not follow anything.
+        return Head(number, found or "")
 
     async def check_contains(self, noted: Head) -> Break | None:
         """Return what is wrong if a head that was noted before is not in the trail."""

@@ -104,10 +104,14 @@ audit = Table(
     Column("hash", String(64), nullable=False),
 )
 Index("daas_audit_time", audit.c.time)
-Index("daas_audit_actor", audit.c.actor, audit.c.number)
-Index("daas_audit_on_behalf_of", audit.c.on_behalf_of, audit.c.number)
-Index("daas_audit_object", audit.c.object_key, audit.c.number)
-Index("daas_audit_proposal", audit.c.proposal, audit.c.action, audit.c.number)
+# Each filter of the trail has the order of time within it: a page costs what is on it.
+Index("daas_audit_actor_time", audit.c.actor, audit.c.time)
+Index("daas_audit_on_behalf_of_time", audit.c.on_behalf_of, audit.c.time)
+Index("daas_audit_object_time", audit.c.object_key, audit.c.time)
+Index("daas_audit_proposal_time", audit.c.proposal, audit.c.time)
+Index("daas_audit_proposal_action_time", audit.c.proposal, audit.c.action, audit.c.time)
+Index("daas_audit_action_time", audit.c.action, audit.c.time)
+Index("daas_audit_outcome_time", audit.c.outcome, audit.c.time)
 
 audit_head = Table(
     "daas_audit_head",

@@ -14,12 +14,13 @@ from jupyterhub_daas.core.audit import (
     AuditOutcome,
     AuditRecord,
     DataAccess,
+    Place,
+    Stretch,
     Text,
 )
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import IDENTIFIER, Identifier, Username, matches
-from jupyterhub_daas.core.proposals import Page
 from jupyterhub_daas.errors import DaasError, InvalidInputError, NotFoundError, UpstreamUnavailableError
 from jupyterhub_daas.services.accounts.audit import AuditStore, Wanted
 from jupyterhub_daas.services.accounts.handlers import AccountsHandler, now
@@ -30,7 +31,6 @@ AUDIT_READ = "custom:daas:audit:read"
 AUDIT_WRITE = "custom:daas:audit:write"
 MAX_PAGE = 200
 
-Offset = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Limit = Annotated[int, Field(ge=1, le=MAX_PAGE)]
 
 
@@ -54,18 +54,18 @@ class AuditQuery(IntervalQuery):
     proposal: Identifier | None = None
     action: AuditAction | None = None
     outcome: AuditOutcome | None = None
-    offset: Offset = 0
+    before: Place | None = None
     limit: Limit = 50
 
     def wanted(self) -> Wanted:
         """Return what the store is asked for."""
-        return Wanted(**self.model_dump(exclude={"offset", "limit"}))
+        return Wanted(**self.model_dump(exclude={"before", "limit"}))
 
 
 class AccessesQuery(Model):
-    """Which page."""
+    """Which stretch."""
 
-    offset: Offset = 0
+    before: Place | None = None
     limit: Limit = 50
 
 
@@ -95,7 +95,17 @@ class AuditHandler(TrailHandler):
             self.require_person(self.get_query_argument("person", ""))
         query = self.query(AuditQuery)
         query.check()
-        self.answer(await self.trail.list_records(query.wanted(), offset=query.offset, limit=query.limit))
+        self.answer(await self.trail.list_records(query.wanted(), before=query.before, limit=query.limit))
+
+
+class StateHandler(TrailHandler):
+    """Whether the trail holds together."""
+
+    async def get(self) -> None:
+        """Answer with its head, and with what a look at the latest events found."""
+        self.require(AUDIT_READ)
+        self.query(Model)
+        self.answer(await self.trail.state())
 
 
 class ExportHandler(TrailHandler):
@@ -135,8 +145,8 @@ class AccessesHandler(TrailHandler):
             await self._require_member(identifier)
         query = self.query(AccessesQuery)
         wanted = Wanted(proposal=identifier, action=AuditAction.DATA_ACCESS)
-        page = await self.trail.list_records(wanted, offset=query.offset, limit=query.limit)
-        self.answer(Page[DataAccess](items=tuple(_access(each) for each in page.items), total=page.total))
+        found = await self.trail.list_records(wanted, before=query.before, limit=query.limit)
+        self.answer(Stretch[DataAccess](items=tuple(_access(each) for each in found.items), next=found.next))
 
     async def _require_member(self, identifier: str) -> None:
         if self.caller.kind != "user":
@@ -154,11 +164,14 @@ def _access(record: AuditRecord) -> DataAccess:
         person=record.on_behalf_of or record.actor.name,
         session=record.object.key,
         folders=record.details.get("folders", ""),
+        role=record.details.get("role", ""),
+        by=record.actor.name if record.on_behalf_of else "",
     )
 
 
 TRAIL_ROUTES = [
     ("api/v1/audit", AuditHandler),
     ("api/v1/audit/export", ExportHandler),
+    ("api/v1/audit/state", StateHandler),
     ("api/v1/proposals/([^/]+)/accesses", AccessesHandler),
 ]
