@@ -1,10 +1,12 @@
 """The architecture is what the folders say: one direction of imports, and nothing happens on import."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_ASSIGNED = re.compile(r'^(revision|down_revision) = "(\d{4})"$', re.MULTILINE)
 
 
 def test_imports_go_in_one_direction() -> None:
@@ -26,3 +28,15 @@ def test_core_needs_only_the_standard_library_and_pydantic() -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_migrations_of_a_service_are_one_line() -> None:
+    """Two migrations after the same one would keep the service from starting."""
+    for folder in sorted((ROOT / "jupyterhub_daas" / "services").glob("*/migrations")):
+        files = sorted(folder.glob("[0-9]*.py"))
+        chain = [
+            (values["revision"], values.get("down_revision"))
+            for values in (dict(_ASSIGNED.findall(file.read_text())) for file in files)
+        ]
+        numbers = [f"{number:04d}" for number in range(1, len(files) + 1)]
+        assert chain == list(zip(numbers, [None, *numbers[:-1]], strict=True)), folder
