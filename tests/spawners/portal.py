@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,16 @@ def small_settings(quotas: Mapping[str, Any] = PLENTY, **more: Any) -> dict[str,
 class Portal:
     """Ask a portal about sessions, as the tests' own service."""
 
-    def __init__(self, stack: Stack, people: tuple[str, ...] = ("amara",)) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        people: tuple[str, ...] = ("amara",),
+        *,
+        things: Callable[[str], frozenset[str]] = processes.find_sessions,
+        patience: float = 30.0,
+    ) -> None:
         self.stack = stack
+        self._things, self.patience = things, patience
         for person in people:
             stack.accept_conditions(person)
 
@@ -69,7 +77,7 @@ class Portal:
     def stop(self, name: str, person: str = "amara", *, remove: bool = False) -> requests.Response:
         """End a session and wait until it has."""
         answer = self.stack.admin("DELETE", f"/users/{person}/servers/{name}", json={"remove": remove})
-        wait_until(lambda: not self.model(name, person).get("pending"), 30, what=f"{name} stopped")
+        wait_until(lambda: not self.model(name, person).get("pending"), self.patience, what=f"{name} stopped")
         return answer
 
     def model(self, name: str, person: str = "amara") -> dict[str, Any]:
@@ -83,8 +91,9 @@ class Portal:
         answer = self.stack.admin("GET", f"/users/{person}", params={"include_stopped_servers": 1})
         return set(answer.json()["servers"]) - {""}
 
-    def wait_ready(self, name: str, person: str = "amara", seconds: float = 30) -> dict[str, Any]:
+    def wait_ready(self, name: str, person: str = "amara", seconds: float = 0) -> dict[str, Any]:
         """Wait until a session can be entered."""
+        seconds = seconds or self.patience
         wait_until(lambda: self.model(name, person).get("ready"), seconds, what=f"{name} is ready")
         return self.model(name, person)
 
@@ -108,10 +117,23 @@ class Portal:
         self._post(name, person, "leave", "")
 
     def _post(self, name: str, person: str, what: str, data: str) -> dict[str, Any]:
-        state = self.model(name, person)["state"]["child"]
-        url = f"http://127.0.0.1:{state['port']}{self.stack.base_url}user/{person}/{name}/{what}"
-        content: dict[str, Any] = requests.post(url, data=data, timeout=20).json()
+        # Through the proxy, wherever the session is: a small server lets everybody in.
+        answer = requests.post(f"{self.stack.url}/user/{person}/{name}/{what}", data=data, timeout=20)
+        answer.raise_for_status()
+        content: dict[str, Any] = answer.json()
         return content
+
+    def refusal(self, name: str, options: object, person: str = "amara") -> str:
+        """Start a session that cannot come up; return what the person reads about it."""
+        answer = self.start(name, options, person)
+        if answer.status_code != 202:
+            return str(answer.json()["message"])
+        path = f"/users/{person}/servers/{name}/progress"
+        with self.stack.admin_stream(path, seconds=self.patience + 30) as lines:
+            events = [json.loads(line[5:]) for line in lines if line.startswith("data:")]
+        assert events, f"{name} told nothing of its start"
+        assert events[-1].get("failed"), events
+        return str(events[-1]["message"])
 
     def reconcile(self) -> dict[str, Any]:
         """Have the hub compare its sessions with what runs."""
@@ -127,8 +149,8 @@ class Portal:
         return (self.stack.folder / "state" / "hub-id").read_text()
 
     def living(self) -> frozenset[str]:
-        """Return the ids of all sessions with a living process on this machine."""
-        return processes.find_sessions(self.hub_id)
+        """Return the ids of all sessions of which the backend has anything, looked at past the hub."""
+        return self._things(self.hub_id)
 
     def family(self, session_id: str) -> frozenset[int]:
         """Return the living processes of a session."""
@@ -147,7 +169,7 @@ class Portal:
         for user in self.stack.admin("GET", "/users").json():
             for name in self.names(user["name"]):
                 self.stop(name, user["name"], remove=True)
-        wait_until(lambda: not self.living(), 30, what="no session lives")
+        wait_until(lambda: not self.living(), self.patience, what="no session lives")
 
 
 def rows(portal: Portal) -> list[tuple[str, str, str]]:

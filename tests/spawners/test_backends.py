@@ -1,93 +1,90 @@
 """One suite of named failures for every backend, through a real hub, proxy and services.
 
-A further backend joins by one line in BACKENDS: profiles with its own modes, and how to kill a session behind
-our back.
+A further backend joins by one line in tests/spawners/backends, with a class that knows its small servers and
+how it is looked at, killed and made unreachable from outside.
 """
 
-import os
-import signal
-from abc import ABC, abstractmethod
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+import requests
 
+from tests.spawners.backends import BACKENDS, BackendUnderTest
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
+from tests.support.labs import Labs
 from tests.support.waiting import wait_until
 
-
-class BackendUnderTest(ABC):
-    """What the suite has to know of a backend."""
-
-    name: str
-
-    @abstractmethod
-    def options(self, mode: str) -> dict[str, str]:
-        """Return the options of a start in the given mode."""
-
-    @abstractmethod
-    def things(self, portal: Portal) -> frozenset[str]:
-        """Return the session ids of what runs, seen from outside the hub."""
-
-    @abstractmethod
-    def kill(self, portal: Portal, session_id: str) -> None:
-        """Kill a session behind our back."""
+NAME, OTHER, THIRD = "brave-curie", "calm-bohr", "keen-raman"
 
 
-class Local(BackendUnderTest):
-    """Sessions as processes of this machine."""
-
-    name = "local"
-
-    def options(self, mode: str) -> dict[str, str]:
-        """Each mode is an environment of its own."""
-        return {"proposal": PROPOSAL, "environment": mode}
-
-    def things(self, portal: Portal) -> frozenset[str]:
-        """Look into the process table."""
-        return portal.living()
-
-    def kill(self, portal: Portal, session_id: str) -> None:
-        """Kill every process of the session, supervisors first."""
-        for pid in sorted(portal.family(session_id)):
-            os.kill(pid, signal.SIGKILL)
+@pytest.fixture(scope="module", params=BACKENDS, ids=lambda cls: cls.name)
+def backend(request: pytest.FixtureRequest, labs: Labs) -> BackendUnderTest:
+    """Each backend in turn, its lab up."""
+    cls: type[BackendUnderTest] = request.param
+    return cls(labs.up(cls.lab) if cls.lab else {})
 
 
-BACKENDS = [Local()]
+@pytest.fixture(scope="module")
+def backend_portal(backend: BackendUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal with this backend, whose hub these tests may kill and start again."""
+    stack = backend.build_stack(tmp_path_factory.mktemp(backend.name))
+    try:
+        yield Portal(stack.start(), things=backend.things, patience=backend.patience)
+    finally:
+        stack.stop()
 
 
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
-def backend(request: pytest.FixtureRequest) -> BackendUnderTest:
-    """Each backend in turn."""
-    found: BackendUnderTest = request.param
-    return found
+@pytest.fixture
+def portal(backend_portal: Portal) -> Iterator[Portal]:
+    """The portal without any session, before the test and after it."""
+    backend_portal.clean()
+    yield backend_portal
+    backend_portal.clean()
 
 
-NAME = "brave-curie"
+def options(mode: str) -> dict[str, str]:
+    """Return the options of a start in the given mode: each is an environment of its own."""
+    return {"proposal": PROPOSAL, "environment": mode}
 
 
-def is_gone(portal: Portal, backend: BackendUnderTest) -> bool:
-    """Tell whether neither process nor reservation nor name is left."""
-    return not backend.things(portal) and not portal.held("amara") and NAME not in portal.names()
+def start(portal: Portal, name: str = NAME) -> str:
+    """Start a session that works, wait until it can be entered, and return its session id."""
+    answer = portal.start(name, options("works"))
+    assert answer.status_code in (201, 202), answer.text
+    portal.wait_ready(name)
+    return portal.session_id(name)
 
 
-def test_a_session_works_and_its_stop_leaves_nothing(portal: Portal, backend: BackendUnderTest) -> None:
+def is_gone(portal: Portal) -> bool:
+    """Tell whether neither thing nor reservation nor name is left."""
+    return not portal.living() and not portal.held("amara") and NAME not in portal.names()
+
+
+def is_closed(portal: Portal) -> bool:
+    """Tell whether the session is known to have ended, and nothing of it is left."""
+    return bool(portal.model(NAME)["stopped"]) and not portal.held("amara") and not portal.living()
+
+
+def test_a_session_works_and_its_stop_leaves_nothing(portal: Portal) -> None:
     with quiet_log(portal.stack):
-        assert portal.start(NAME, backend.options("works")).status_code == 201
-        session_id = portal.session_id(NAME)
+        session_id = start(portal)
         assert portal.held("amara") == {session_id: "active"}
-        assert backend.things(portal) == {session_id}
-        assert portal.stop(NAME).status_code == 204
-        assert not backend.things(portal)
+        assert portal.living() == {session_id}
+        assert portal.run(NAME, "echo $DAAS_PROPOSAL") == f"{PROPOSAL}\n"
+        assert portal.stop(NAME).status_code in (202, 204)
+        assert not portal.living()
         assert portal.held("amara") == {}
         # A session that ran keeps its name, to be started again or deleted.
         assert portal.model(NAME)["stopped"]
-        assert portal.start(NAME, backend.options("works")).status_code == 201
-        assert portal.session_id(NAME) != session_id
+        assert start(portal) != session_id
         portal.stop(NAME, remove=True)
-    assert NAME not in portal.names()
+        wait_until(lambda: NAME not in portal.names(), 10)
 
 
-def test_a_slow_session_comes_up(portal: Portal, backend: BackendUnderTest) -> None:
-    assert portal.start(NAME, backend.options("slow")).status_code == 202
+def test_a_slow_session_comes_up(portal: Portal) -> None:
+    assert portal.start(NAME, options("slow")).status_code == 202
     assert portal.model(NAME)["pending"] == "spawn"
     (state,) = portal.held("amara").values()
     assert state == "held"
@@ -95,77 +92,133 @@ def test_a_slow_session_comes_up(portal: Portal, backend: BackendUnderTest) -> N
     assert portal.held("amara") == {portal.session_id(NAME): "active"}
 
 
-def test_a_session_that_never_comes_up_is_given_up(portal: Portal, backend: BackendUnderTest) -> None:
+def test_a_session_that_never_comes_up_is_given_up(portal: Portal) -> None:
     with quiet_log(portal.stack):
-        assert portal.start(NAME, backend.options("never")).status_code == 202
-        assert len(backend.things(portal)) == 1
-        wait_until(lambda: not backend.things(portal) and not portal.held("amara"), 30)
+        assert portal.start(NAME, options("never")).status_code == 202
+        wait_until(portal.living, portal.patience)
+        wait_until(lambda: not portal.living() and not portal.held("amara"), portal.patience)
     assert "reason=start_timeout" in portal.stack.log()
 
 
-def test_a_session_that_dies_at_its_start_says_so(portal: Portal, backend: BackendUnderTest) -> None:
+def test_a_session_that_dies_at_its_start_says_so(portal: Portal) -> None:
     with quiet_log(portal.stack):
-        answer = portal.start(NAME, backend.options("dies"))
-        assert answer.status_code == 502
-        assert "ended while it was starting" in answer.json()["message"]
-        wait_until(lambda: is_gone(portal, backend), 10)
+        assert "ended while it was starting" in portal.refusal(NAME, options("dies"))
+        wait_until(lambda: is_gone(portal), portal.patience)
 
 
-def test_a_session_that_dies_later_is_closed(portal: Portal, backend: BackendUnderTest) -> None:
-    portal.start(NAME, backend.options("works"))
+def test_a_session_that_dies_later_is_closed(portal: Portal) -> None:
+    start(portal)
     with quiet_log(portal.stack):
         portal.leave(NAME)
-        wait_until(lambda: portal.model(NAME)["stopped"], 30)
-        wait_until(lambda: not portal.held("amara") and not backend.things(portal), 10)
+        wait_until(lambda: is_closed(portal), portal.patience)
 
 
 def test_a_session_killed_behind_our_back_is_closed(portal: Portal, backend: BackendUnderTest) -> None:
-    portal.start(NAME, backend.options("works"))
+    session_id = start(portal)
     with quiet_log(portal.stack):
-        backend.kill(portal, portal.session_id(NAME))
-        wait_until(lambda: portal.model(NAME)["stopped"], 30)
-        wait_until(lambda: not portal.held("amara") and not backend.things(portal), 10)
+        backend.kill(portal.hub_id, session_id)
+        wait_until(lambda: is_closed(portal), portal.patience)
 
 
 def test_a_session_killed_while_the_hub_is_away_is_closed(portal: Portal, backend: BackendUnderTest) -> None:
-    portal.start(NAME, backend.options("works"))
-    session_id = portal.session_id(NAME)
+    session_id = start(portal)
     portal.stack.stop_hub()
-    backend.kill(portal, session_id)
+    backend.kill(portal.hub_id, session_id)
     portal.stack.start_hub()
-    wait_until(lambda: portal.model(NAME)["stopped"], 30)
+    wait_until(lambda: portal.model(NAME)["stopped"], portal.patience)
     # The quotas service comes up after the hub has looked at its sessions: lifecycle releases.
     wait_until(lambda: not portal.held("amara"), 90)
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["in order", "killed"])
 def test_a_session_outlives_the_hub(portal: Portal, backend: BackendUnderTest, crash: bool) -> None:
-    portal.start(NAME, backend.options("works"))
-    session_id, processes = portal.session_id(NAME), portal.family(portal.session_id(NAME))
+    session_id = start(portal)
+    traces = backend.traces(portal.hub_id, session_id)
+    assert traces
     if crash:
         portal.stack.kill_hub()
     else:
         portal.stack.stop_hub()
-    assert backend.things(portal) == {session_id}
+    assert portal.living() == {session_id}
     portal.stack.start_hub()
     portal.wait_ready(NAME)
-    assert portal.family(session_id) == processes
+    assert backend.traces(portal.hub_id, session_id) == traces
     assert portal.held("amara") == {session_id: "active"}
     assert portal.reconcile()["removed"] == []
     assert portal.run(NAME, "echo still here") == "still here\n"
     portal.stop(NAME)
-    assert not backend.things(portal)
+    assert not portal.living()
     assert portal.held("amara") == {}
 
 
-def test_a_start_that_is_cancelled_leaves_nothing(portal: Portal, backend: BackendUnderTest) -> None:
-    portal.start(NAME, backend.options("slow"))
+@pytest.mark.parametrize("mode", ["works", "slow"])
+def test_a_hub_killed_while_a_session_starts_leaves_all_in_order(portal: Portal, mode: str) -> None:
+    portal.start(NAME, options(mode))
+    portal.stack.kill_hub()
+    portal.stack.start_hub()
+    # What had begun comes up or is removed; either way all agree on it.
+    wait_until(portal.is_settled, 2 * portal.patience, what="hub, backend and quotas agree")
+
+
+def ask_to_stop(portal: Portal, name: str = NAME) -> None:
+    """Ask for the end of a session; the hub answers after some seconds, even if that takes longer."""
+    with suppress(requests.ConnectionError):
+        portal.stack.admin("DELETE", f"/users/amara/servers/{name}")
+
+
+def test_a_hub_killed_while_a_session_stops_leaves_all_in_order(portal: Portal) -> None:
+    start(portal)
+    stopping = threading.Thread(target=ask_to_stop, args=(portal, NAME))
+    stopping.start()
+    wait_until(lambda: portal.model(NAME).get("pending") == "stop" or portal.model(NAME)["stopped"], 20)
+    portal.stack.kill_hub()
+    stopping.join()
+    portal.stack.start_hub()
+    wait_until(portal.is_settled, 2 * portal.patience, what="hub, backend and quotas agree")
+
+
+def test_a_start_that_is_cancelled_leaves_nothing(portal: Portal) -> None:
+    portal.start(NAME, options("slow"))
     with quiet_log(portal.stack):
         portal.stack.admin("DELETE", f"/users/amara/servers/{NAME}", json={"remove": True})
-        wait_until(lambda: is_gone(portal, backend), 20)
+        wait_until(lambda: is_gone(portal), portal.patience)
 
 
-def test_a_start_that_is_stopped_leaves_no_name(portal: Portal, backend: BackendUnderTest) -> None:
-    portal.start(NAME, backend.options("slow"))
+def test_a_start_that_is_stopped_leaves_no_name(portal: Portal) -> None:
+    portal.start(NAME, options("slow"))
     portal.stack.admin("DELETE", f"/users/amara/servers/{NAME}")
-    wait_until(lambda: is_gone(portal, backend), 20)
+    wait_until(lambda: is_gone(portal), portal.patience)
+
+
+def test_a_backend_that_is_away_loses_nothing(portal: Portal, backend: BackendUnderTest) -> None:
+    kept, ended = start(portal), start(portal, OTHER)
+    traces = backend.traces(portal.hub_id, kept)
+    with backend.away():
+        ask_to_stop(portal, OTHER)
+        answer = portal.start(THIRD, options("works"))
+        assert answer.status_code in (201, 202), answer.text
+        assert portal.model(NAME)["ready"]
+        assert portal.run(NAME, "echo goes on") == "goes on\n"
+        # Whatever holds resources there still counts.
+        if backend.lab:
+            assert set(portal.held("amara")) >= {kept, ended}
+    begun = portal.wait_ready(THIRD)["state"]["session_id"]
+    wait_until(lambda: portal.living() == {kept, begun}, portal.patience, what="the stop is carried out")
+    wait_until(lambda: portal.held("amara") == {kept: "active", begun: "active"}, portal.patience)
+    assert backend.traces(portal.hub_id, kept) == traces
+
+
+def test_a_hub_that_starts_while_the_backend_is_away_loses_nothing(
+    portal: Portal, backend: BackendUnderTest
+) -> None:
+    session_id = start(portal)
+    traces = backend.traces(portal.hub_id, session_id)
+    portal.stack.stop_hub()
+    with backend.away():
+        portal.stack.start_hub()
+        portal.wait_ready(NAME)
+        assert portal.run(NAME, "echo goes on") == "goes on\n"
+    wait_until(portal.is_settled, portal.patience, what="hub, backend and quotas agree")
+    assert backend.traces(portal.hub_id, session_id) == traces
+    portal.stop(NAME)
+    wait_until(lambda: not portal.living(), portal.patience)

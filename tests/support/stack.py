@@ -12,8 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class Stack:
     """Start, kill, restart and ask a portal.
 
     `settings` are replaced top-level parts of the demo's settings file; `extra` is Python appended to the
-    configuration; `as_root` keeps the hub root, as in production.
+    configuration; `as_root` keeps the hub root, as in production; `hub_ip` is where sessions reach the hub.
     """
 
     def __init__(
@@ -127,12 +127,14 @@ class Stack:
         extra: str = "",
         as_root: bool = False,
         base_url: str = "/",
+        hub_ip: str = "127.0.0.1",
         configure: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.port, self.proxy_port, self.hub_port = free_port(), free_port(), free_port()
         self.base_url = base_url
+        self.hub_url = f"http://{hub_ip}:{self.hub_port}"
         self.url = f"http://127.0.0.1:{self.port}{base_url.rstrip('/')}"
         self.api = f"{self.url}/hub/api"
         self.proxy_token = secrets.token_hex(16)
@@ -165,7 +167,7 @@ class Stack:
                 place.mkdir(parents=True, exist_ok=True)
         given = {
             "bind_url": f"http://127.0.0.1:{self.port}",
-            "hub_bind_url": f"http://127.0.0.1:{self.hub_port}",
+            "hub_bind_url": self.hub_url,
             "base_url": self.base_url,
             "folder": str(self.folder),
             "proxy_api": f"http://127.0.0.1:{self.proxy_port}",
@@ -229,8 +231,8 @@ class Stack:
             str(node_modules() / ".bin" / "configurable-http-proxy"),
             *("--ip", "127.0.0.1", "--port", str(self.port)),
             *("--api-ip", "127.0.0.1", "--api-port", str(self.proxy_port)),
-            *("--default-target", f"http://127.0.0.1:{self.hub_port}", "--error-target"),
-            f"http://127.0.0.1:{self.hub_port}{self.base_url}hub/error",
+            *("--default-target", self.hub_url),
+            *("--error-target", f"{self.hub_url}{self.base_url}hub/error"),
         ]
         self._run("proxy", command, CONFIGPROXY_AUTH_TOKEN=self.proxy_token)
         # The hub asks the proxy for a few seconds only before it gives up.
@@ -326,6 +328,14 @@ class Stack:
         """Ask the hub's REST API with the tests' own token."""
         headers = {"Authorization": f"token {self.service_token}"}
         return requests.request(method, self.api + path, headers=headers, timeout=60, **given)
+
+    @contextmanager
+    def admin_stream(self, path: str, *, seconds: float) -> Iterator[Iterator[str]]:
+        """Read a stream of the hub's REST API line by line; fail if it is silent for `seconds`."""
+        headers = {"Authorization": f"token {self.service_token}", "Accept": "text/event-stream"}
+        with requests.get(self.api + path, headers=headers, timeout=seconds, stream=True) as answer:
+            answer.raise_for_status()
+            yield answer.iter_lines(decode_unicode=True)
 
     def call(
         self, service: str, method: str, path: str, *, token: str | None = "", **given: Any

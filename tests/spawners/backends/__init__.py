@@ -1,0 +1,8 @@
+"""The backends that the suite of named failures runs over: each joins by one line here."""
+
+from tests.spawners.backends.base import BackendUnderTest
+from tests.spawners.backends.local import Local
+
+BACKENDS: tuple[type[BackendUnderTest], ...] = (Local,)
+
+__all__ = ["BACKENDS", "BackendUnderTest"]
