@@ -15,6 +15,7 @@ from typing import Any
 
 from jupyterhub.utils import maybe_future
 from tornado.ioloop import IOLoop
+from tornado.log import app_log
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Dict, Unicode, default
 
@@ -34,6 +35,7 @@ from jupyterhub_daas.errors import (
 )
 from jupyterhub_daas.spawners import form, rows
 from jupyterhub_daas.spawners.backends.base import Backend
+from jupyterhub_daas.spawners.cancelled import CANCELLED_SECONDS, watch_start
 from jupyterhub_daas.spawners.delegation import DelegatingSpawner
 from jupyterhub_daas.spawners.deployment import Deployment, build_deployment, check_configuration
 from jupyterhub_daas.spawners.gate import Admission, admit
@@ -47,8 +49,6 @@ from jupyterhub_daas.spawners.view import SessionView, view_of
 GHOST_SECONDS = 120.0
 # The hub's form waits this long for a start before it shows the progress page.
 EARLY_SECONDS = 1.0
-# How long the hub may still want the row of a start that was cancelled.
-CANCELLED_SECONDS = 5.0
 DEPLOYMENT = "daas_deployment"
 
 
@@ -126,7 +126,7 @@ class DaasSpawner(DelegatingSpawner):
         self._began = 0.0
         self._trail = SessionTrail(self)
         super().__init__(**given)
-        quieten(self.log, logging.getLogger("asyncio"))
+        quieten(self.log, app_log, logging.getLogger("asyncio"))
 
     @default("apply_user_options")
     def _apply_nothing(self) -> Any:
@@ -178,6 +178,7 @@ class DaasSpawner(DelegatingSpawner):
         self._events.clear()
         self._began = time.monotonic()
         self._stuck = False
+        watch_start(self)
         session_id = secrets.token_hex(8)
         self._trail.begin()
         try:

@@ -50,6 +50,8 @@ PUSH = (
 PULL = ("http_timeout", "poll_interval", "poll_jitter", "will_resume")
 # Our own deadline fires first, so that the person reads our words and the backend is told to clean up.
 MARGIN_SECONDS = 15
+# A cancelled start cleans up by itself for so long before the backend is asked to end it; then once more.
+PATIENCE_SECONDS = (10.0, 50.0)
 _NEWS_SECONDS = 1.0
 
 
@@ -62,6 +64,7 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         self._events: list[dict[str, Any]] = []
         self._news = asyncio.Event()
         self._starting = False
+        self._cancelled: asyncio.Future[Any] | None = None
         self._stuck = False
         super().__init__(**given)
 
@@ -145,7 +148,7 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         self._starting = True
         self._news.set()
         try:
-            url = await asyncio.wait_for(maybe_future(child.start()), child.start_timeout)
+            url = await self._started(child)
         finally:
             self._starting = False
             # The hub drops the request when the start is over; so must the child.
@@ -153,9 +156,36 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         self.api_token = child.api_token
         return url
 
+    async def _started(self, child: Spawner) -> Any:
+        """Return what the child's start returns; when that is cancelled or late, don't wait for its clean-up.
+
+        The hub gives a cancelled start one second, and looks after it no more if it is not over by then.
+        """
+        starting = maybe_future(child.start())
+        try:
+            done, _ = await asyncio.wait({starting}, timeout=child.start_timeout)
+            if not done:
+                raise asyncio.TimeoutError
+        except BaseException:
+            starting.cancel()
+            starting.add_done_callback(self._tell_outcome)
+            self._cancelled = starting
+            raise
+        return starting.result()
+
+    def _tell_outcome(self, ended: asyncio.Future[Any]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            self.log.warning("The cancelled start of session %s failed: %s", self.record.session_id, error)
+
+    async def _cancelled_start_is_over(self, seconds: float) -> bool:
+        if self._cancelled is None:
+            return True
+        done, _ = await asyncio.wait({self._cancelled}, timeout=seconds)
+        return bool(done)
+
     async def poll(self) -> int | None:
         """Return None unless the backend says that the session ended; never raise."""
-        if self._starting:
+        if self._starting or (self._cancelled is not None and not self._cancelled.done()):
             return None
         if not self.record.running and self.child is None:
             return 0
@@ -181,11 +211,19 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             self.log.error("Session %s cannot be ended: %s", self.record.session_id, error)
             raise error
         try:
-            await maybe_future(child.stop(now=now))
+            await self._end(child, now=now)
         except DaasError as error:
             self.log.error("Session %s cannot be ended: %s", self.record.session_id, error)
             raise
         self._stuck = False
+
+    async def _end(self, child: Spawner, *, now: bool) -> None:
+        for seconds in PATIENCE_SECONDS:
+            over = await self._cancelled_start_is_over(seconds)
+            await maybe_future(child.stop(now=now))
+            if over:
+                return
+        raise BackendUnavailableError("Its start was cancelled and does not end.")
 
     async def get_url(self) -> str:
         """Return where the session is reached."""

@@ -4,6 +4,7 @@ A refusal is an answer, not a fault: it carries its code as the reason, says wha
 traceback in the log.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -54,11 +55,14 @@ class Refusal(SpawnException):  # type: ignore[misc]  # jupyterhub ships no type
 
 
 class QuietRefusals(logging.Filter):
-    """Take the traceback from records about refusals: the hub logs some of them as if they were faults."""
+    """Take the traceback from records about refusals: the hub logs some of them as if they were faults.
+
+    So it does with a request that waited for a start which another request cancelled.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Drop what asyncio says of a refusal nobody waited for; keep the hub's line without a traceback."""
-        if not record.exc_info or not isinstance(record.exc_info[1], Refusal):
+        if not record.exc_info or not isinstance(record.exc_info[1], (Refusal, asyncio.CancelledError)):
             return True
         record.exc_info = None
         return record.name != "asyncio"

@@ -1,7 +1,7 @@
-"""Hold a start or a stop at a named step, inside the hub, for as long as the hub lives.
+"""Hold a start or a stop at a named step, inside the hub, until that is killed or the start is cancelled.
 
-Loaded by the configuration of a test's hub. A session whose name is in ``halts.json`` halts at the step named
-there; the file ``halted-<name>`` then says that it is there.
+Installed by `HALTS`, a part of the configuration of a test's hub. A session whose name is in ``halts.json``
+halts at the step named there; the file ``halted-<name>`` then says that it is there.
 """
 
 import asyncio
@@ -12,6 +12,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from jupyterhub_daas.core.names import ADJECTIVES
+from tests.support.waiting import wait_until
+
+HALTS = """
+from tests.spawners.halts import install
+install(Path({folder!r}))
+"""
 # Step -> (module, object in it, function), and whether it halts before or after that.
 STEPS = {
     "before the gate": ("jupyterhub_daas.spawners.daas", "", "admit", "before"),
@@ -96,3 +103,27 @@ async def _halt(folder: Path, step: str) -> None:
     if path.exists() and json.loads(path.read_text()).get(name) == step:
         (folder / f"halted-{name}").touch()
         await asyncio.Event().wait()
+
+
+# --- for the tests
+
+
+def names_of(steps: list[str]) -> dict[str, str]:
+    """Give each step a session."""
+    return {f"{adjective}-curie": step for adjective, step in zip(ADJECTIVES, steps, strict=False)}
+
+
+def halt(folder: Path, halts: dict[str, str]) -> None:
+    """Have sessions halt at steps from now on."""
+    for path in folder.glob("halted-*"):
+        path.unlink()
+    (folder / "halts.json").write_text(json.dumps(halts))
+
+
+def wait_halted(folder: Path, halts: dict[str, str]) -> None:
+    """Wait until each session is at its step."""
+    wait_until(
+        lambda: all((folder / f"halted-{name}").exists() for name in halts),
+        60,
+        what=f"all halt: {[halts[path.name[7:]] for path in folder.glob('halted-*')]}",
+    )

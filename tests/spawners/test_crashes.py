@@ -3,7 +3,6 @@
 Afterwards sessions that ran run on, and hub, backend and quotas agree about every one of them.
 """
 
-import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +13,11 @@ import pytest
 import requests
 
 from jupyterhub_daas.core.names import ADJECTIVES
-from tests.spawners.halts import ENDING, STARTING
+from tests.spawners.halts import ENDING, HALTS, STARTING, halt, names_of, wait_halted
 from tests.spawners.portal import WANTED, Portal, small_settings
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
-EXTRA = """
-from tests.spawners.halts import install
-install(Path({folder!r}))
-"""
 # Steps at which the hub has not yet begun anything that could come up by itself.
 EARLY = ("before the gate", "after the gate", "before the reservation", "after the reservation")
 LATE = [step for step in STARTING if step not in (*EARLY, "before the process")]
@@ -32,7 +27,7 @@ LATE = [step for step in STARTING if step not in (*EARLY, "before the process")]
 def crashing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal whose hub can be held at each step."""
     folder = tmp_path_factory.mktemp("crashes")
-    stack = Stack(folder, settings=small_settings(), extra=EXTRA.format(folder=str(folder)))
+    stack = Stack(folder, settings=small_settings(), extra=HALTS.format(folder=str(folder)))
     try:
         yield Portal(stack.start())
     finally:
@@ -45,29 +40,6 @@ def portal(crashing: Portal) -> Iterator[Portal]:
     crashing.clean()
     yield crashing
     (crashing.stack.folder / "halts.json").unlink(missing_ok=True)
-
-
-def names_of(steps: list[str]) -> dict[str, str]:
-    """Give each step a session."""
-    return {f"{adjective}-curie": step for adjective, step in zip(ADJECTIVES, steps, strict=False)}
-
-
-def halt(portal: Portal, halts: dict[str, str]) -> None:
-    """Have sessions halt at steps from now on."""
-    folder = portal.stack.folder
-    for path in folder.glob("halted-*"):
-        path.unlink()
-    (folder / "halts.json").write_text(json.dumps(halts))
-
-
-def wait_halted(portal: Portal, halts: dict[str, str]) -> None:
-    """Wait until each session is at its step."""
-    folder = portal.stack.folder
-    wait_until(
-        lambda: all((folder / f"halted-{name}").exists() for name in halts),
-        60,
-        what=f"all halt: {[halts[path.name[7:]] for path in folder.glob('halted-*')]}",
-    )
 
 
 def crash(portal: Portal) -> None:
@@ -87,11 +59,11 @@ def test_a_hub_killed_at_any_step_of_a_start_leaves_all_in_order(portal: Portal)
     halts = names_of(STARTING)
     portal.start("witty-young")
     before = portal.family(portal.session_id("witty-young"))
-    halt(portal, halts)
+    halt(portal.stack.folder, halts)
     with ThreadPoolExecutor(len(halts)) as pool:
         for name in halts:
             pool.submit(start, portal, name)
-        wait_halted(portal, halts)
+        wait_halted(portal.stack.folder, halts)
         begun = {halts[name]: portal.model(name)["state"]["session_id"] for name in halts}
         living = portal.living()
         portal.stack.kill_hub()
@@ -116,11 +88,11 @@ def test_a_hub_killed_at_any_step_of_a_stop_leaves_all_in_order(portal: Portal) 
     halts = names_of(ENDING)
     for name in halts:
         assert portal.start(name).status_code == 201
-    halt(portal, halts)
+    halt(portal.stack.folder, halts)
     with ThreadPoolExecutor(len(halts)) as pool:
         for name in halts:
             pool.submit(portal.stack.admin, "DELETE", f"/users/amara/servers/{name}")
-        wait_halted(portal, halts)
+        wait_halted(portal.stack.folder, halts)
         portal.stack.kill_hub()
     crash(portal)
     wait_until(portal.is_settled, 60, what="hub, backend and quotas agree")

@@ -186,21 +186,80 @@ async def test_refuses_a_rename() -> None:
     assert caught.value.status_code == 409
 
 
+class Slow(Child):
+    """A child whose start goes on until it may end, and when cancelled until it has cleaned up."""
+
+    def __init__(self, **given: Any) -> None:
+        self.begun, self.may_end, self.clean = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.stops = 0
+        super().__init__(**given)
+
+    async def start(self) -> str:
+        self.begun.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            await self.clean.wait()
+            raise
+        return "http://127.0.0.1:1"
+
+    async def stop(self, now: bool = False) -> None:
+        self.stops += 1
+
+
 async def test_a_poll_during_the_start_says_that_it_goes_on() -> None:
-    going = asyncio.Event()
-
-    class Slow(Child):
-        async def start(self) -> str:
-            await going.wait()
-            return "http://127.0.0.1:1"
-
-    outer = Front()
-    outer.adopt(Slow(answer=0))
+    outer, child = Front(), Slow(answer=0)
+    outer.adopt(child)
     task = asyncio.ensure_future(outer.start())
-    await asyncio.sleep(0)
+    await child.begun.wait()
     assert await outer.poll() is None
-    going.set()
+    child.may_end.set()
     await task
+
+
+async def cancelled(child: Slow) -> Front:
+    """Return a front spawner whose start was cancelled; the child has not cleaned up yet."""
+    outer = Front()
+    outer.adopt(child)
+    task = asyncio.ensure_future(outer.start())
+    await child.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return outer
+
+
+async def test_a_cancelled_start_is_over_at_once_and_unknown_until_it_is_clean() -> None:
+    outer = await cancelled(child := Slow(answer=0))
+    assert await outer.poll() is None
+    stopping = asyncio.ensure_future(outer.stop())
+    child.clean.set()
+    await stopping
+    assert child.stops == 1
+    assert await outer.poll() == 0
+
+
+async def test_a_start_that_is_late_is_over_at_once_too() -> None:
+    outer, child = Front(), Slow(answer=0, start_timeout=0)
+    outer.adopt(child)
+    with pytest.raises(asyncio.TimeoutError):
+        await outer.start()
+    assert await outer.poll() is None
+    child.clean.set()
+    await outer.stop()
+    assert await outer.poll() == 0
+
+
+async def test_a_cancelled_start_that_does_not_end_is_stopped_all_the_same_and_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jupyterhub_daas.spawners.delegation.PATIENCE_SECONDS", (0.01, 0.01))
+    outer = await cancelled(child := Slow())
+    with pytest.raises(BackendUnavailableError, match="does not end"):
+        await outer.stop()
+    assert child.stops == 2
+    child.clean.set()
+    await outer.stop()
 
 
 async def test_progress_tells_our_words_the_childs_and_ours_again() -> None:
