@@ -1,19 +1,27 @@
 """Client of the proposal-data API."""
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.people import Identity, Person
-from jupyterhub_daas.core.proposals import Dataset, Member, Mount, Page, Proposal
+from jupyterhub_daas.core.proposals import Dataset, Member, Membership, Memberships, Mount, Page, Proposal
 
 Item = TypeVar("Item", bound=Model)
+MOST_PAIRS = 500
 
 
 class Mounts(Model):
     """The folders of a proposal as one of its members gets them."""
 
     items: tuple[Mount, ...]
+
+
+class Identities(Model):
+    """The identities of a person."""
+
+    items: tuple[Identity, ...]
 
 
 class ProposalsClient(ServiceClient):
@@ -30,6 +38,20 @@ class ProposalsClient(ServiceClient):
         query = {"issuer": identity.issuer, "subject": identity.subject}
         page = self.parse(Page[Person], await self.call("GET", "people", query=query))
         return page.items[0] if len(page.items) == 1 else None
+
+    async def identities_of(self, username: str) -> tuple[Identity, ...]:
+        """Return the identities that the facility linked to a person."""
+        return self.parse(Identities, await self.call("GET", f"people/{segment(username)}/identities")).items
+
+    async def held(self, asked: Collection[Membership]) -> frozenset[Membership]:
+        """Return those of some memberships that hold; all are asked for in as few requests as may be."""
+        pairs = tuple(asked)
+        found: set[Membership] = set()
+        for begin in range(0, len(pairs), MOST_PAIRS):
+            part = Memberships(items=pairs[begin : begin + MOST_PAIRS])
+            answer = await self.call("POST", "memberships", body=part)
+            found.update(self.parse(Memberships, answer).items)
+        return frozenset(found)
 
     async def proposals_of(
         self,

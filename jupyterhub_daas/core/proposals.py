@@ -54,6 +54,19 @@ class Member(Model):
     role: MemberRole
 
 
+class Membership(Model):
+    """A person and a proposal whose data she may have: as its member, or as scientist of its instrument."""
+
+    username: Username
+    proposal: Identifier
+
+
+class Memberships(Model):
+    """Some memberships."""
+
+    items: Annotated[tuple[Membership, ...], Field(max_length=500)] = ()
+
+
 class Experiment(Model):
     """One visit of a proposal at one instrument."""
 

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import IDENTIFIER, USERNAME, Identifier, Slug, matches
 from jupyterhub_daas.core.people import Identity, Person
-from jupyterhub_daas.core.proposals import Mount, MountMode, Page, ProposalState
+from jupyterhub_daas.core.proposals import Memberships, Mount, MountMode, Page, ProposalState
 from jupyterhub_daas.errors import NotFoundError, UpstreamAnswerError
 from jupyterhub_daas.services.handlers import ApiHandler
 from jupyterhub_daas.services.proposals.folding import words
@@ -98,6 +98,12 @@ class Mounts(Model):
     items: tuple[Mount, ...]
 
 
+class Identities(Model):
+    """The identities of a person."""
+
+    items: tuple[Identity, ...]
+
+
 class DirectoryHandler(ApiHandler):
     """Share what the routes have in common."""
 
@@ -143,6 +149,25 @@ class PersonHandler(DirectoryHandler):
         self.require_person(username, PEOPLE)
         self.require_name(USERNAME, username)
         self.answer(await self.store.person(username))
+
+
+class PersonIdentitiesHandler(DirectoryHandler):
+    """The identities that the facility linked to a person."""
+
+    async def get(self, username: str) -> None:
+        """Answer with all of them."""
+        self.require(PEOPLE)
+        self.require_name(USERNAME, username)
+        self.answer(Identities(items=await self.store.identities_of(username)))
+
+
+class MembershipsHandler(DirectoryHandler):
+    """Who still is on what: for whoever ends sessions of those who are not."""
+
+    async def post(self) -> None:
+        """Answer with those of the given pairs that hold."""
+        self.require(PROPOSALS)
+        self.answer(Memberships(items=await self.store.held(self.body(Memberships).items)))
 
 
 class PersonProposalsHandler(DirectoryHandler):
@@ -225,7 +250,9 @@ def mounts_of(roots: Roots, folder: str, identifier: str) -> tuple[Mount, ...]:
 ROUTES = [
     ("api/v1/people", PeopleHandler),
     ("api/v1/people/([^/]+)", PersonHandler),
+    ("api/v1/people/([^/]+)/identities", PersonIdentitiesHandler),
     ("api/v1/people/([^/]+)/proposals", PersonProposalsHandler),
+    ("api/v1/memberships", MembershipsHandler),
     ("api/v1/proposals/([^/]+)", ProposalHandler),
     ("api/v1/proposals/([^/]+)/members", MembersHandler),
     ("api/v1/proposals/([^/]+)/datasets", DatasetsHandler),

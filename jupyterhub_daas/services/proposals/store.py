@@ -4,7 +4,7 @@ A proposal is visible to its members and to the scientists of its instruments; `
 """
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.elements import ColumnElement
 
 from jupyterhub_daas.core.people import Identity, Person
-from jupyterhub_daas.core.proposals import Dataset, Member, MemberRole, Page, Proposal
+from jupyterhub_daas.core.proposals import Dataset, Member, MemberRole, Membership, Page, Proposal
 from jupyterhub_daas.database.engine import answering
 from jupyterhub_daas.errors import NotFoundError, UpstreamUnavailableError
 from jupyterhub_daas.services.proposals.listing import Listing, ListingQuery, contains
@@ -97,6 +97,27 @@ class DirectoryStore:
             return await self._person(statement)
         except NotFoundError:
             return None
+
+    async def identities_of(self, username: str) -> tuple[Identity, ...]:
+        """Return the identities that the facility linked to a person."""
+        statement = (
+            select(identities.c.issuer, identities.c.subject)
+            .where(identities.c.username == username)
+            .order_by(identities.c.issuer, identities.c.subject)
+        )
+        async with self._reading() as connection:
+            rows = await connection.execute(statement)
+            return tuple(Identity(issuer=row.issuer, subject=row.subject) for row in rows)
+
+    async def held(self, asked: Collection[Membership]) -> tuple[Membership, ...]:
+        """Return those of some memberships that hold, all as of one snapshot."""
+        found = []
+        async with self._reading() as connection:
+            for each in asked:
+                statement = select(proposals.c.identifier).where(*_visible(each.proposal, each.username))
+                if (await connection.execute(statement)).first() is not None:
+                    found.append(each)
+        return tuple(found)
 
     async def _person(self, statement: Select[Any]) -> Person:
         async with self._reading() as connection:

@@ -214,6 +214,11 @@ class ProposalsProcess:
         headers = {"Authorization": f"token {token}"} if token else {}
         return requests.get(f"{self.root}api/v1/{path}", headers=headers, params=query, timeout=30)
 
+    def post(self, path: str, token: str | None, body: dict[str, Any]) -> requests.Response:
+        """Ask the API with a body."""
+        headers = {"Authorization": f"token {token}"} if token else {}
+        return requests.post(f"{self.root}api/v1/{path}", headers=headers, json=body, timeout=30)
+
     def identifiers(self, username: str, token: str, **query: Any) -> list[str]:
         """Return the identifiers of a list, which must be answered."""
         answer = self.get(f"people/{username}/proposals", token, **query)

@@ -8,6 +8,7 @@ from tests.services.proposals.service import ISSUER, ProposalsProcess
 
 ROUTES = [
     pytest.param(f"people?issuer={ISSUER}&subject=a1", ("daas-hub", "staff"), id="people"),
+    pytest.param("people/amara/identities", ("daas-hub", "staff"), id="identities"),
     pytest.param("people/amara", ("amara", "daas-hub", "staff"), id="person"),
     pytest.param("people/amara/proposals", ("amara", "daas-hub", "staff"), id="proposals"),
     pytest.param("proposals/MA-9", ("amara", "bruno", "chiara", "daas-hub", "staff"), id="proposal"),
@@ -95,6 +96,45 @@ def test_a_person_unknown_to_the_facility_is_absent(service: ProposalsProcess) -
 
 def test_a_known_person_without_proposals_has_none(service: ProposalsProcess) -> None:
     assert service.get("people/dora/proposals", "dora").json() == {"items": [], "total": 0}
+
+
+def test_lists_the_identities_of_a_person(service: ProposalsProcess) -> None:
+    items = service.get("people/amara/identities", "daas-hub").json()["items"]
+    assert {"issuer": ISSUER, "subject": "a1"} in items
+    assert {"issuer": ISSUER, "subject": "a2"} in items
+    for username in ("dora", "nobody"):
+        assert service.get(f"people/{username}/identities", "daas-hub").json() == {"items": []}
+
+
+MEMBERSHIPS = {
+    ("amara", "MA-9"): True,
+    ("bruno", "MA-9"): True,
+    ("chiara", "MA-9"): True,  # as scientist of its instrument
+    ("dora", "MA-9"): False,
+    ("nobody", "MA-9"): False,
+    ("amara", "SECRET-1"): False,
+    ("amara", "NONE"): False,
+}
+
+
+def test_tells_which_memberships_hold(service: ProposalsProcess) -> None:
+    pairs = [{"username": username, "proposal": proposal} for username, proposal in MEMBERSHIPS]
+    answer = service.post("memberships", "daas-hub", {"items": pairs})
+    assert answer.status_code == 200
+    held = {(each["username"], each["proposal"]) for each in answer.json()["items"]}
+    assert held == {pair for pair, holds in MEMBERSHIPS.items() if holds}
+    assert service.post("memberships", "staff", {}).json() == {"items": []}
+
+
+def test_memberships_are_for_services_and_staff(service: ProposalsProcess) -> None:
+    body = {"items": [{"username": "amara", "proposal": "MA-9"}]}
+    for caller in ("amara", "bruno", "dora", "plain-service"):
+        answer = service.post("memberships", caller, body)
+        assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
+    for token in (None, "wrong", "elsewhere"):
+        assert service.post("memberships", token, body).status_code == 401
+    too_many = {"items": body["items"] * 501}
+    assert service.post("memberships", "daas-hub", too_many).status_code == 400
 
 
 def test_finds_a_person_by_the_exact_identity(service: ProposalsProcess) -> None:
