@@ -14,6 +14,9 @@ SCOPES = {
     "custom:daas:usage:read": "Read the accounting of everybody.",
     "custom:daas:accounts:read": "Read the standing and roles of everybody.",
     "custom:daas:accounts:write": "Block people and grant roles.",
+    "custom:daas:identities:write": "Link identities to people and take them away, with a reason.",
+    "custom:daas:identities:prove": "Link and unlink what a person proved to be hers.",
+    "custom:daas:logins:end": "End the logins and tokens of everybody.",
     "custom:daas:audit:read": "Read the whole audit trail.",
     "custom:daas:audit:write": "Add events to the audit trail.",
     "custom:daas:sessions:end": "End the sessions of everybody.",
@@ -32,6 +35,7 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
         "custom:daas:usage:read",
         "custom:daas:accounts:read",
         "custom:daas:accounts:write",
+        "custom:daas:identities:write",
         "custom:daas:audit:read",
         "custom:daas:sessions:end",
         "admin-ui",
@@ -46,6 +50,7 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
         "custom:daas:proposals:read",
         "custom:daas:quotas:read",
         "custom:daas:accounts:read",
+        "custom:daas:identities:write",
     ),
     Role.STAKEHOLDER: ("custom:daas:usage:read",),
 }
@@ -62,7 +67,12 @@ SERVICE_SCOPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("accounts", "proposals"),
     ),
     "accounts": (
-        ("custom:daas:sessions:end", "custom:daas:proposals:read"),
+        (
+            "custom:daas:sessions:end",
+            "custom:daas:logins:end",
+            "custom:daas:people:read",
+            "custom:daas:proposals:read",
+        ),
         ("lifecycle", "proposals"),
     ),
     "lifecycle": (
@@ -83,6 +93,7 @@ HUB_SCOPES = (
         "custom:daas:people:read",
         "custom:daas:proposals:read",
         "custom:daas:accounts:read",
+        "custom:daas:identities:prove",
         "custom:daas:audit:write",
         "custom:daas:reservations:write",
     ),

@@ -1,9 +1,9 @@
 """The gate: from a proven identity to a person who may enter, or a refusal.
 
 Login and every refresh walk through `Gate.resolve`, so that what ends a right ends it everywhere. Only a
-link the facility made leads from an identity to a person: no claim, no e-mail, no name that somebody typed.
-A service that is away, or that answers what it may not, is an UpstreamError and never counts as a refusal of
-the person.
+link that *accounts* keeps leads from an identity to a person: no claim, no e-mail, no name that somebody
+typed. A service that is away, or that answers what it may not, is an UpstreamError and never counts as a
+refusal of the person.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Admission(NamedTuple):
 
 
 class Gate:
-    """Ask *proposals* who somebody is and *accounts* how that person stands."""
+    """Ask *accounts* whose an identity is and how that person stands, and *proposals* who that is."""
 
     def __init__(
         self,
@@ -87,10 +87,12 @@ class Gate:
             raise AccountUnknownError("This identity is for monitoring and cannot be used to sign in.")
 
     async def _linked(self, identity: Identity) -> Person:
-        person = await _asked("proposals", self._proposals.person_of(identity))
-        if person is None:
+        owner = await _asked("accounts", self._accounts.owner_of(identity))
+        if owner.disputed:
+            raise AccountUnknownError("This identity is linked to two people.", cause="disputed")
+        if owner.username is None:
             raise AccountUnknownError("The facility has not linked this identity to a person.")
-        return person
+        return await self._person(owner.username)
 
     async def _person(self, username: str) -> Person:
         try:

@@ -16,6 +16,7 @@ from tornado import web
 from tornado.httputil import url_concat
 
 from jupyterhub_daas.authenticators import pages
+from jupyterhub_daas.authenticators.ending import EndLoginsHandler
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
 from jupyterhub_daas.authenticators.openid import OpenIDProvider, SignIn
 from jupyterhub_daas.authenticators.openid.state import (
@@ -305,7 +306,11 @@ def public_origin(handler: Any) -> str:
 
 def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, type[Any]]]:
     """Return the handlers of the login page, the logout and each provider."""
-    found: list[tuple[str, type[Any]]] = [("/login", DaasLoginHandler), ("/logout", DaasLogoutHandler)]
+    found: list[tuple[str, type[Any]]] = [
+        ("/login", DaasLoginHandler),
+        ("/logout", DaasLogoutHandler),
+        (r"/daas/people/([^/]+)/end-logins", EndLoginsHandler),
+    ]
     for key, provider in providers.items():
         own = {"provider": provider, "key": key}
         found.append((sign_in_path("/", key), type("ToProviderHandler", (ToProviderHandler,), own)))

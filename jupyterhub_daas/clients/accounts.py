@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access import Standing
 from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess, Stretch, TrailState
+from jupyterhub_daas.core.links import Link, Owner
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.people import Identity
 
 
 class ConditionsOfUse(Model):
@@ -22,8 +24,14 @@ class Names(Model):
     items: tuple[str, ...]
 
 
+class Links(Model):
+    """A person's identities."""
+
+    items: tuple[Link, ...]
+
+
 class AccountsClient(ServiceClient):
-    """Conditions, acceptance, favourites, preferences, blocks, roles and the audit trail."""
+    """Conditions, acceptance, favourites, preferences, blocks, roles, identities and the audit trail."""
 
     service = "accounts"
 
@@ -59,6 +67,27 @@ class AccountsClient(ServiceClient):
     async def blocked(self) -> tuple[str, ...]:
         """Return the usernames of everybody who is blocked."""
         return self.parse(Names, await self.call("GET", "blocked")).items
+
+    # --- identities
+
+    async def owner_of(self, identity: Identity) -> Owner:
+        """Return whose an identity is."""
+        return self.parse(Owner, await self.call("GET", "identities", query=identity.model_dump()))
+
+    async def links_of(self, username: str, *, token: str | None = None) -> tuple[Link, ...]:
+        """Return a person's identities."""
+        content = await self.call("GET", f"people/{segment(username)}/identities", token=token)
+        return self.parse(Links, content).items
+
+    async def link(self, username: str, identity: Identity, *, proven_with: Identity) -> None:
+        """Link an identity that a person proved, while signed in with another."""
+        body = {**identity.model_dump(), "proven_with": proven_with.model_dump()}
+        await self.call("PUT", f"people/{segment(username)}/identities", body=body)
+
+    async def unlink(self, username: str, identity: Identity, *, proven_with: Identity) -> None:
+        """Take an identity from a person who wants that."""
+        body = {**identity.model_dump(), "proven_with": proven_with.model_dump()}
+        await self.call("POST", f"people/{segment(username)}/identities/unlink", body=body)
 
     # --- the audit trail
 

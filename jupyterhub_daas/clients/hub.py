@@ -4,6 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
+from jupyterhub_daas.core.links import LostIdentity
+from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.reconciliation import HubReport
 from jupyterhub_daas.errors import DaasError, UpstreamUnavailableError
 
@@ -52,11 +54,19 @@ class HubClient(ServiceClient):
 
     async def reconcile(self) -> HubReport:
         """Have the hub remove things without a session, and return its sessions."""
+        return self.parse(HubReport, await self._call_ours("daas/reconcile"))
+
+    async def end_logins(self, person: str, lost: LostIdentity) -> None:
+        """End all logins and tokens of a person from whom an identity was taken; twice is harmless."""
+        await self._call_ours(f"daas/people/{segment(person)}/end-logins", body=lost)
+
+    async def _call_ours(self, path: str, *, body: Model | None = None) -> Any:
+        """Call an endpoint that we add to the hub, beside its own API."""
         parts = urlsplit(self._url)
         base = parts.path.rstrip("/").removesuffix("/api")
         hub = HubClient(urlunsplit(parts._replace(path=base)), self._token, deadline=60.0)
         try:
-            return self.parse(HubReport, await hub.call("POST", "daas/reconcile"))
+            return await hub.call("POST", path, body=body)
         finally:
             await hub.close()
 

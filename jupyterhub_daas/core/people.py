@@ -25,6 +25,11 @@ class Identity(Model):
     issuer: Annotated[str, Field(min_length=1, max_length=255)]
     subject: Annotated[str, Field(min_length=1, max_length=255)]
 
+    @property
+    def plain(self) -> bool:
+        """Tell whether both are of printable characters: no other has a link, nor fits every store."""
+        return (self.issuer + self.subject).isprintable()
+
 
 class Person(Model):
     """A human with a facility account; uid and gid are the Unix account's, never 0."""

@@ -50,6 +50,7 @@ class EndReason(str, Enum):
     IDLE = "idle"
     BLOCKED = "blocked"
     STAFF = "staff"
+    UNLINKED = "unlinked"
     NO_RESERVATION = "no_reservation"
 
 

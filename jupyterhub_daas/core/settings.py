@@ -8,6 +8,7 @@ from typing_extensions import Self
 
 from jupyterhub_daas.core.catalogue import Catalogue, Environment, Flavour, Profile, take_keys
 from jupyterhub_daas.core.lifetimes import LifetimeRule
+from jupyterhub_daas.core.links import IdentitySettings
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import Slug, Username
 from jupyterhub_daas.core.people import RoleGrant
@@ -78,6 +79,7 @@ class Settings(Model):
     quotas: QuotaPolicy = QuotaPolicy()
     lifetimes: tuple[LifetimeRule, ...] = ()
     lifecycle: LifecycleSettings = LifecycleSettings()
+    identities: IdentitySettings = IdentitySettings()
     roles: dict[Username, tuple[RoleGrant, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="before")

@@ -11,7 +11,6 @@ from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import (
-    AccessError,
     AccountBlockedError,
     AccountUnknownError,
     DaasError,
@@ -178,20 +177,15 @@ MISFITS: dict[str, tuple[str, int, Any]] = {
         401,
         {"error": {"code": "unauthenticated", "message": "No."}},
     ),
-    "our token refused by proposals": ("people", 403, {"error": {"code": "access", "message": "No."}}),
-    "people absent": ("people", 404, {"error": {"code": "not_found", "message": "No."}}),
+    "our token refused by proposals": ("person", 403, {"error": {"code": "access", "message": "No."}}),
+    "owner absent": ("owner", 404, {"error": {"code": "not_found", "message": "No."}}),
     "proposals absent": ("proposals", 404, {"error": {"code": "not_found", "message": "No."}}),
-    "a page instead of people": ("people", 200, "<html>"),
-    "a person who is root": (
-        "people",
-        200,
-        {"items": [{"username": "amara", "uid": 0, "gid": 0}], "total": 1},
-    ),
-    "a person with a hostile name": (
-        "people",
-        200,
-        {"items": [{"username": "../admin", "uid": 7, "gid": 7}], "total": 1},
-    ),
+    "a page instead of a person": ("person", 200, "<html>"),
+    "a page instead of an owner": ("owner", 200, "<html>"),
+    "a person who is root": ("person", 200, {"username": "amara", "uid": 0, "gid": 0}),
+    "a person with a hostile name": ("person", 200, {"username": "../admin", "uid": 7, "gid": 7}),
+    "an owner with a hostile name": ("owner", 200, {"username": "../admin", "disputed": False}),
+    "two owners": ("owner", 200, {"username": ["amara", "chiara"], "disputed": False}),
 }
 
 
@@ -220,9 +214,9 @@ async def test_another_person_in_the_answer_is_not_taken(gate: Gate, services: D
         await gate.resolve(ACCOUNT, facility_account=True)
 
 
-async def test_two_people_for_one_identity_are_nobody(gate: Gate, services: DirectoryServices) -> None:
+async def test_an_identity_that_two_people_claim_is_nobody_s(gate: Gate, services: DirectoryServices) -> None:
     arrange(services, Case())
-    two = [{"username": name, "uid": 7, "gid": 7} for name in ("amara", "chiara")]
-    services.answers["people"] = (200, {"items": two, "total": 2})
-    with pytest.raises((AccessError, UpstreamError)):
+    services.disputed.add((UMBRELLA.issuer, UMBRELLA.subject))
+    with pytest.raises(AccountUnknownError) as refusal:
         await gate.resolve(UMBRELLA)
+    assert refusal.value.details["cause"] == "disputed"

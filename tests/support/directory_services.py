@@ -27,6 +27,7 @@ class DirectoryServices(ThreadedServer):
         """Know nobody, be there, and answer as the contract says."""
         self.people: dict[str, int] = {}
         self.identities: dict[tuple[str, str], str] = {}
+        self.disputed: set[tuple[str, str]] = set()
         self.proposals: dict[str, int] = {}
         self.blocked: dict[str, str] = {}
         self.roles: dict[str, list[dict[str, Any]]] = {}
@@ -58,7 +59,7 @@ class DirectoryServices(ThreadedServer):
         """Return the routes that the gate uses."""
         app = web.Application(middlewares=[_laid_ready])
         root = "/services/{service}/api/v1"
-        app.router.add_get(f"{root}/people", self._people)
+        app.router.add_get(f"{root}/identities", self._owner)
         app.router.add_get(f"{root}/people/{{username}}", self._person)
         app.router.add_get(f"{root}/people/{{username}}/proposals", self._proposals)
         app.router.add_get(f"{root}/people/{{username}}/standing", self._standing)
@@ -79,11 +80,10 @@ class DirectoryServices(ThreadedServer):
         uid = self.people[username]
         return {"username": username, "uid": uid, "gid": uid, "display_name": f"The person {username}"}
 
-    async def _people(self, request: web.Request) -> web.Response:
-        self._enter(request, "people")
-        found = self.identities.get((request.query["issuer"], request.query["subject"]))
-        items = [self._model(found)] if found else []
-        return web.json_response({"items": items, "total": len(items)})
+    async def _owner(self, request: web.Request) -> web.Response:
+        self._enter(request, "owner")
+        key = (request.query["issuer"], request.query["subject"])
+        return web.json_response({"username": self.identities.get(key), "disputed": key in self.disputed})
 
     async def _person(self, request: web.Request) -> web.Response:
         self._enter(request, "person")

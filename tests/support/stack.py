@@ -73,6 +73,7 @@ TEST_SCOPES = [
     "custom:daas:usage:read",
     "custom:daas:accounts:read",
     "custom:daas:accounts:write",
+    "custom:daas:identities:write",
     "custom:daas:audit:read",
     "custom:daas:audit:write",
     "custom:daas:sessions:end",

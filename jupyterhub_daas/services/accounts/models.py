@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field, RootModel, StringConstraints
 
+from jupyterhub_daas.core.links import Link
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Identifier, Slug
-from jupyterhub_daas.core.people import RoleGrant
+from jupyterhub_daas.core.people import Identity, RoleGrant
 
 # Printable, without control characters: it is shown to people, and PostgreSQL takes no NUL.
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -92,3 +93,21 @@ class HeldRoles(Model):
     """The roles of a person."""
 
     items: tuple[HeldRole, ...]
+
+
+Visible = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+
+
+class LinkRequest(Model):
+    """An identity to link or unlink: staff gives a reason, the hub says with which one she was signed in."""
+
+    issuer: Visible
+    subject: Visible
+    reason: Reason | None = None
+    proven_with: Identity | None = None
+
+
+class Links(Model):
+    """A person's identities."""
+
+    items: tuple[Link, ...]

@@ -13,20 +13,10 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from jupyterhub_daas.core.access import Block
-from jupyterhub_daas.core.audit import (
-    Actor,
-    ActorKind,
-    AuditAction,
-    AuditEvent,
-    AuditObject,
-    Author,
-    ObjectKind,
-    shown,
-)
+from jupyterhub_daas.core.audit import AuditAction, AuditObject, Author, ObjectKind
 from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError
-from jupyterhub_daas.services.accounts.audit import append
 from jupyterhub_daas.services.accounts.models import (
     MAX_FAVOURITES,
     Acceptance,
@@ -35,8 +25,7 @@ from jupyterhub_daas.services.accounts.models import (
     RoleSource,
 )
 from jupyterhub_daas.services.accounts.tables import acceptances, blocks, favourites, preferences, roles
-
-OURSELVES = Actor(kind=ActorKind.SERVICE, name="accounts")
+from jupyterhub_daas.services.accounts.telling import person, tell
 
 
 class AccountsStore:
@@ -86,7 +75,7 @@ class AccountsStore:
             if await connection.scalar(known) is None:
                 await connection.execute(insert(acceptances).values(**row, accepted_at=now))
                 conditions = AuditObject(kind=ObjectKind.CONDITIONS, key=version)
-                await _tell(
+                await tell(
                     connection, AuditAction.ACCEPTANCE, conditions, by=by or Author.person(username), now=now
                 )
 
@@ -170,14 +159,13 @@ class AccountsStore:
                     set_by=by.actor.name,
                 )
             )
-            person = _person(username)
-            await _tell(connection, AuditAction.BLOCK, person, by=by, now=now, reason=shown(reason))
+            await tell(connection, AuditAction.BLOCK, person(username), by=by, now=now, reason=reason)
 
     async def unblock(self, username: str, *, by: Author, now: datetime) -> None:
         """Let a person in again, and keep by whom and when."""
         async with self._changing(username) as connection:
             if await _end_block(connection, username, by=by.actor.name, now=now):
-                await _tell(connection, AuditAction.UNBLOCK, _person(username), by=by, now=now)
+                await tell(connection, AuditAction.UNBLOCK, person(username), by=by, now=now)
 
     async def list_blocked(self) -> tuple[str, ...]:
         """Return everybody who is blocked."""
@@ -212,11 +200,11 @@ class AccountsStore:
             details = {
                 "change": "granted",
                 "role": role.value,
-                "instruments": shown(" ".join(request.instruments)),
+                "instruments": " ".join(request.instruments),
                 "expires_at": request.expires_at.isoformat() if request.expires_at else "",
-                "reason": shown(request.reason),
+                "reason": request.reason,
             }
-            await _tell(connection, AuditAction.ROLE, _person(username), by=by, now=now, **details)
+            await tell(connection, AuditAction.ROLE, person(username), by=by, now=now, **details)
 
     async def revoke(self, username: str, role: Role, *, by: Author, now: datetime) -> bool:
         """Take a role back that staff gave; tell whether there was one."""
@@ -225,32 +213,8 @@ class AccountsStore:
             if (await connection.execute(gone)).first() is None:
                 return False
             details = {"change": "revoked", "role": role.value}
-            await _tell(connection, AuditAction.ROLE, _person(username), by=by, now=now, **details)
+            await tell(connection, AuditAction.ROLE, person(username), by=by, now=now, **details)
             return True
-
-
-def _person(username: str) -> AuditObject:
-    return AuditObject(kind=ObjectKind.PERSON, key=username)
-
-
-async def _tell(
-    connection: AsyncConnection,
-    action: AuditAction,
-    object_: AuditObject,
-    *,
-    by: Author,
-    now: datetime,
-    **details: str,
-) -> None:
-    event = AuditEvent(
-        time=now,
-        actor=by.actor,
-        action=action,
-        object=object_,
-        request_id=by.request_id,
-        details={name: text for name, text in details.items() if text},
-    )
-    await append(connection, event, recorded_by=OURSELVES, now=now)
 
 
 async def _block_of(connection: AsyncConnection, username: str) -> Block | None:

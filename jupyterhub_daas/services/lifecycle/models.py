@@ -10,7 +10,7 @@ from jupyterhub_daas.core.reconciliation import EndReason
 class EndBody(Model):
     """Why the sessions of a person are ended; she reads it."""
 
-    reason: Literal[EndReason.BLOCKED, EndReason.STAFF]
+    reason: Literal[EndReason.BLOCKED, EndReason.STAFF, EndReason.UNLINKED]
 
 
 class RecordedEnding(Model):

@@ -1,0 +1,86 @@
+"""Whose identity is this: what the facility's directory says, joined with what people and staff linked here.
+
+Only a link leads from an identity to a person. Where the two sources disagree and nobody of the staff has
+decided, the identity is nobody's: nobody gets into another person's account by a slip of either.
+"""
+
+from enum import Enum
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.moments import Moment
+from jupyterhub_daas.core.names import Username
+from jupyterhub_daas.core.people import Identity
+
+
+class LinkSource(str, Enum):
+    """Who made a link: the facility's directory, the person who proved both sides, or staff."""
+
+    DIRECTORY = "directory"
+    PERSON = "person"
+    STAFF = "staff"
+
+
+class Link(Model):
+    """An identity that leads to a person; `linked_at` is None for one that was never used here."""
+
+    identity: Identity
+    username: Username
+    source: LinkSource
+    linked_at: Moment | None = None
+    linked_by: str | None = None
+    reason: str | None = None
+
+
+class Owner(Model):
+    """The person behind an identity; `disputed`: directory and portal name different ones."""
+
+    username: Username | None = None
+    disputed: bool = False
+
+
+class LostIdentity(Identity):
+    """An identity that was taken from a person, and whether the sessions that she runs go on."""
+
+    keep_sessions: bool = False
+
+
+class Held(NamedTuple):
+    """What is kept of an identity: the link in force, or whom it was taken from by hand at last."""
+
+    username: str | None = None
+    source: LinkSource | None = None
+    withdrawn: str | None = None
+
+
+NOBODY = Owner()
+
+
+def owner_of(*, directory: str | None, held: Held) -> Owner:
+    """Return whose an identity is, from what the directory says of it and what is kept.
+
+    A link by staff overrules the directory. One that was taken away by hand does not come back because the
+    directory still has it: only another person there, or another link here, does that.
+    """
+    said = directory if directory != held.withdrawn else None
+    if held.username is None or held.source is LinkSource.DIRECTORY:
+        return Owner(username=said)
+    if held.source is LinkSource.PERSON and said not in (None, held.username):
+        return Owner(disputed=True)
+    return Owner(username=held.username)
+
+
+class SessionsPolicy(str, Enum):
+    """What becomes of a person's sessions when an identity is taken from her."""
+
+    END = "end"
+    KEEP = "keep"
+
+
+class IdentitySettings(Model):
+    """Rules of linking: how long a proof counts, in seconds, and what unlinking does to sessions."""
+
+    proof_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
+    sessions_when_unlinked: SessionsPolicy = SessionsPolicy.END
