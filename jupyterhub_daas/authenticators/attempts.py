@@ -48,6 +48,11 @@ class AttemptLimit:
         """Forget the failures of a key: after the right password, or by staff."""
         self._records.pop(key, None)
 
+    def waiting(self) -> dict[str, float]:
+        """Return the keys that have to wait now, and for how many seconds."""
+        waits = {key: self.wait(key) for key in list(self._records)}
+        return {key: wait for key, wait in waits.items() if wait}
+
     def _forget_old(self, record: deque[float]) -> None:
         oldest = self._clock() - self._window
         while record and record[0] <= oldest:
@@ -95,6 +100,7 @@ def _too_many(where: str, wait: float) -> TooManyAttemptsError:
     minutes = math.ceil(wait / 60)
     return TooManyAttemptsError(
         f"Too many wrong passwords {where}. "
-        f"Please try again in {minutes} minute{'s' if minutes > 1 else ''}.",
+        f"Please try again in {minutes} minute{'s' if minutes > 1 else ''}, "
+        "or ask the facility's support to lift this.",
         retry_after=math.ceil(wait),
     )

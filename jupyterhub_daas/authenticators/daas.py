@@ -6,19 +6,19 @@ claim or an entry of the hub's database lets nobody in and makes nobody an admin
 
 import asyncio
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
-from traitlets import Dict, Float, Integer, List, Unicode, default
+from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
 
-from jupyterhub_daas.authenticators.accounts import THREADS, AccountSource, FileAccounts
+from jupyterhub_daas.authenticators.accounts.settings import read_sources
 from jupyterhub_daas.authenticators.attempts import AttemptLimit, Attempts
 from jupyterhub_daas.authenticators.entry import Arrival, PasswordGiven, auth_model
 from jupyterhub_daas.authenticators.gate import MONITORING, Gate
 from jupyterhub_daas.authenticators.handlers import SignInRefusedError, handlers_for
 from jupyterhub_daas.authenticators.openid.state import UsedStates
+from jupyterhub_daas.authenticators.passwords import Passwords
 from jupyterhub_daas.authenticators.refresh import Refresher
 from jupyterhub_daas.authenticators.settings import (
     DEMANDED,
@@ -32,8 +32,7 @@ from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.names import USERNAME, matches
-from jupyterhub_daas.core.people import Identity
-from jupyterhub_daas.errors import DaasError, UnauthenticatedError
+from jupyterhub_daas.errors import DaasError
 
 LOOK_SECONDS = 1.0
 
@@ -65,8 +64,9 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         config=True,
         help="""Path of a YAML file with facility accounts and scrypt hashes; empty (the default) for none.
 
-        Made by ``python -m jupyterhub_daas.authenticators.accounts FILE USERNAME``, read again when it
-        changes. Example: ``/etc/daas/accounts.yaml``.
+        Short for a first entry of `account_sources` with the key ``accounts``. Made by
+        ``python -m jupyterhub_daas.authenticators.accounts FILE USERNAME``, read again when it changes.
+        Example: ``/etc/daas/accounts.yaml``.
 
         .. versionadded:: 0.1
         """,
@@ -75,6 +75,47 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         "Facility account",
         config=True,
         help="""What the login page calls the accounts of the facility. Example: ``ESRF account``.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    account_sources = List(
+        Dict(),
+        config=True,
+        help="""Sources of accounts with a password, in the order of the login page. Each is a mapping:
+
+        ``kind`` (``file``, ``pam`` or ``ldap``), ``key``, ``title``; optional: ``description`` and
+        ``person``: ``username`` (the default: the account's name is the person's username) or ``link`` (an
+        account enters only if the facility linked its identity to a person). A ``file`` has a ``path``; a
+        ``pam`` source a ``service`` (a file of that name in ``/etc/pam.d``) and optionally ``lowest_uid``
+        (default 1000); an ``ldap`` source ``url`` (``ldaps://…``), ``base``, ``bind_dn`` and
+        ``bind_password_file``, optionally ``ca_file``, ``username_attribute`` (default ``uid``) and
+        ``filter`` (default ``(objectClass=*)``). The issuer of their identities is ``file:<name of the file
+        without its ending>``, ``pam:<service>`` and ``ldap:<base>``. Default: none. Example::
+
+            c.DaasAuthenticator.account_sources = [{
+                "kind": "ldap", "key": "directory", "title": "Facility account",
+                "url": "ldaps://ldap.example.org", "base": "ou=people,dc=example,dc=org",
+                "bind_dn": "cn=portal,dc=example,dc=org", "bind_password_file": "/etc/daas/ldap.secret",
+            }]
+
+        .. versionadded:: 0.1
+        """,
+    )
+    sources_name_the_same_people = Bool(
+        False,
+        config=True,
+        help="""Whether one username in several sources is one person. Without it at most one source may say
+        who a person is by the username (``person: username``). Default: False. Example: True where PAM and
+        LDAP know the same accounts.
+
+        .. versionadded:: 0.1
+        """,
+    )
+    accounts_first = Bool(
+        False,
+        config=True,
+        help="""Whether the login page shows the form for accounts above the providers. Default: False.
 
         .. versionadded:: 0.1
         """,
@@ -179,9 +220,13 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         check_traits({name: getattr(self, name) for name in (*DEMANDED, *FORBIDDEN, "auth_refresh_age")})
         check_services(self.service_urls)
         self.by_key = read_providers(self.providers)
-        self.source: AccountSource | None = None
-        if self.accounts_file:
-            self.source = FileAccounts(Path(self.accounts_file))
+        self.passwords = Passwords(
+            read_sources(self._sources(), same_people=self.sources_name_the_same_people),
+            Attempts(
+                AttemptLimit(self.failures_per_account, self.failure_window),
+                AttemptLimit(self.failures_per_address, self.failure_window),
+            ),
+        )
         self.gate = Gate(
             ProposalsClient(self.service_urls["proposals"], self.service_token),
             AccountsClient(self.service_urls["accounts"], self.service_token),
@@ -191,13 +236,12 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
             AuditRecorder(AccountsClient(self.service_urls["accounts"], self.service_token))
         )
         self.used_states = UsedStates()
-        self._room = asyncio.Semaphore(THREADS)
-        self._attempts = Attempts(
-            AttemptLimit(self.failures_per_account, self.failure_window),
-            AttemptLimit(self.failures_per_address, self.failure_window),
-        )
         self._refresher = Refresher(
-            gate=self.gate, providers=self.by_key, source=self.source, grace=self.outage_grace, log=self.log
+            gate=self.gate,
+            providers=self.by_key,
+            sources=self.passwords.sources,
+            grace=self.outage_grace,
+            log=self.log,
         )
 
     def get_handlers(self, app: Any) -> list[tuple[str, type[Any]]]:
@@ -230,7 +274,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
 
     async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
         """Return the auth model of an arrival that the gate admits; SignInRefusedError says why not."""
-        identity, provider = None, ""
+        identity, provider, names_person = None, "", False
         try:
             if isinstance(data, Arrival):  # only our callback handler makes one, no form and no JSON body
                 identity, provider = data.sign_in.identity, data.provider
@@ -238,10 +282,9 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 admission = await self.gate.resolve(identity)
                 self.trail.login(admission.person.username, identity, provider, handler)
                 return auth_model(admission, identity, provider=provider, tokens=data.sign_in.tokens)
-            username = await self._check_password(PasswordGiven.parse(data), handler.request.remote_ip)
-            assert self.source is not None
-            identity = Identity(issuer=self.source.issuer, subject=username)
-            admission = await self.gate.resolve(identity, facility_account=True)
+            proven = await self.passwords.check(PasswordGiven.parse(data), handler.request.remote_ip)
+            identity, names_person = proven
+            admission = await self.gate.resolve(identity, facility_account=names_person)
             self.trail.login(admission.person.username, identity, provider, handler)
             return auth_model(admission, identity, provider="", tokens=None)
         except DaasError as error:
@@ -252,22 +295,12 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 identity.issuer if identity else "-",
                 identity.subject[:80] if identity else "-",
             )
-            self.trail.denial(error, identity, provider, handler)
+            self.trail.denial(error, identity, provider, handler, names_person=names_person)
             raise SignInRefusedError(error, identity) from error
 
-    async def _check_password(self, given: PasswordGiven, address: str) -> str:
-        if self.source is None:
-            raise UnauthenticatedError("There are no accounts with a password here.", cause="no_source")
-        account = given.username.casefold()
-        async with self._room:
-            # Checked with the place in the queue held: many guesses at once don't slip past the limit.
-            self._attempts.check(account, address)
-            username = await self.source.check(given.username, given.password)
-            if username is None:
-                self._attempts.fail(account, address)
-                raise UnauthenticatedError("Wrong username or password. Please try again.", cause="password")
-            self._attempts.succeed(account)
-        return username
+    def _sources(self) -> list[Any]:
+        short = {"kind": "file", "key": "accounts", "title": self.accounts_title, "path": self.accounts_file}
+        return [*([short] if self.accounts_file else []), *self.account_sources]
 
     async def look_at_providers(self) -> None:
         """Find out which providers are there; one that is slow to answer counts as there."""

@@ -31,10 +31,14 @@ class Arrival(NamedTuple):
 
 
 class PasswordGiven(NamedTuple):
-    """A name and a password as somebody typed them, cut to a length that is safe to count and to log."""
+    """A name and a password as somebody typed them, cut to a length that is safe to count and to log.
+
+    `source` is the key of the accounts that are meant; empty means the first ones.
+    """
 
     username: str
     password: str
+    source: str = ""
 
     @classmethod
     def parse(cls, data: Any) -> "PasswordGiven":
@@ -44,7 +48,8 @@ class PasswordGiven(NamedTuple):
         username, password = data.get("username"), data.get("password")
         if not isinstance(username, str) or not isinstance(password, str) or not username or not password:
             raise UnauthenticatedError("Please give a username and a password.", cause="no_data")
-        return cls(username[:LONGEST_NAME], password)
+        source = data.get("source", "")
+        return cls(username[:LONGEST_NAME], password, source if isinstance(source, str) else "?")
 
 
 class KeptLogin(Model):

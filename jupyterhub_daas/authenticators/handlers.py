@@ -13,7 +13,6 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import get_browser_protocol, url_path_join
 from tornado import web
-from tornado.httputil import url_concat
 
 from jupyterhub_daas.authenticators import pages
 from jupyterhub_daas.authenticators.ending import EndLoginsHandler
@@ -27,6 +26,7 @@ from jupyterhub_daas.authenticators.openid.state import (
     from_cookie,
     new_state,
 )
+from jupyterhub_daas.authenticators.ways import COOKIE, COOKIE_DAYS, accounts_way, ways
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import (
     AccessError,
@@ -86,11 +86,13 @@ class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
         data = {
             "username": self.get_body_argument("username", "", strip=True),
             "password": self.get_body_argument("password", "", strip=False),
+            "source": self.get_body_argument("source", "", strip=True),
         }
+        remember_way(self, accounts_way(data["source"]), self.get_body_argument("remember", ""))
         try:
             user = await self.login_user(data)
         except SignInRefusedError as refusal:
-            await self._refuse(refusal, data["username"])
+            await self._refuse(refusal, data["username"], data["source"])
             return
         if user is None:  # a name that only the hub's own rules refuse
             self.set_status(403)
@@ -99,7 +101,7 @@ class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
         self._jupyterhub_user = user
         self.redirect(self.get_next_url(user))
 
-    async def _refuse(self, refusal: SignInRefusedError, username: str) -> None:
+    async def _refuse(self, refusal: SignInRefusedError, username: str, source: str) -> None:
         error = refusal.error
         if not isinstance(error, UnauthenticatedError | TooManyAttemptsError):
             await self.show_refusal(refusal.page)
@@ -108,23 +110,28 @@ class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
             self.set_header("Retry-After", str(error.details["retry_after"]))
         self.set_status(refusal.page.status)
         await self.authenticator.look_at_providers()
-        self.finish(await self._render(login_error=error.message, username=username[:64]))
+        self.finish(await self._render(login_error=error.message, username=username[:64], tried=source))
 
-    def _render(self, login_error: str | None = None, username: str | None = None, **kwargs: Any) -> Any:
-        next_url = self.get_argument("next", "")
-        query = {"next": next_url} if next_url else {}
-        buttons = [
-            {
-                "title": provider.settings.title,
-                "description": provider.settings.description,
-                "logo": provider.settings.logo,
-                "away": provider.away,
-                "url": url_concat(sign_in_path(self.hub.base_url, key), query),
-            }
-            for key, provider in self.authenticator.by_key.items()
-        ]
-        accounts = self.authenticator.accounts_title if self.authenticator.source else None
-        return super()._render(login_error, username, providers=buttons, accounts_title=accounts, **kwargs)
+    def _render(
+        self, login_error: str | None = None, username: str | None = None, tried: str = "", **kwargs: Any
+    ) -> Any:
+        authenticator = self.authenticator
+        found = ways(
+            authenticator.by_key,
+            authenticator.passwords.sources,
+            {key: sign_in_path(self.hub.base_url, key) for key in authenticator.by_key},
+            cookie=self.get_cookie(COOKIE, ""),
+            tried=tried,
+        )
+        return super()._render(
+            login_error,
+            username,
+            ways=found,
+            next_url=self.get_argument("next", ""),
+            accounts_title=authenticator.accounts_title,
+            accounts_first=authenticator.accounts_first,
+            **kwargs,
+        )
 
 
 class _ProviderHandler(_Refusing, BaseHandler):  # type: ignore[misc]
@@ -167,6 +174,7 @@ class ToProviderHandler(_ProviderHandler):
             await self.refuse(error)
             return
         self._keep(state)
+        remember_way(self, self.key, self.get_query_argument("remember", ""))
         self.set_header("Cache-Control", "no-store")
         self.redirect(url)
 
@@ -284,6 +292,15 @@ class DaasLogoutHandler(LogoutHandler):  # type: ignore[misc]
             await super().render_logout_page()
         else:
             self.redirect(self._leave_by)
+
+
+def remember_way(handler: Any, way: str, wish: str) -> None:
+    """Remember a way in for this browser, or no way, as its form says; another page's link says nothing."""
+    path = handler.hub.base_url
+    if wish == "yes":
+        handler._set_cookie(COOKIE, way, encrypted=False, expires_days=COOKIE_DAYS, path=path, samesite="Lax")
+    elif wish == "no" and handler.get_cookie(COOKIE):
+        handler.clear_cookie(COOKIE, path=path)
 
 
 def sign_in_path(base_url: str, key: str) -> str:

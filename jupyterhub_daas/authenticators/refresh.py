@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from logging import Logger
 from typing import Any, NamedTuple
 
-from jupyterhub_daas.authenticators.accounts import AccountSource
+from jupyterhub_daas.authenticators.accounts.settings import Accounts
 from jupyterhub_daas.authenticators.entry import KeptLogin, model_of, standing_of
 from jupyterhub_daas.authenticators.gate import Admission, Gate
 from jupyterhub_daas.authenticators.openid import GRANT_ENDED, OpenIDProvider, Tokens
@@ -41,13 +41,13 @@ class Refresher:
         *,
         gate: Gate,
         providers: Mapping[str, OpenIDProvider],
-        source: AccountSource | None,
+        sources: Mapping[str, Accounts],
         grace: float,
         log: Logger,
     ) -> None:
         self._gate = gate
         self._providers = providers
-        self._source = source
+        self._sources = {each.source.issuer: each for each in sources.values()}
         self._grace = grace
         self._log = log
         self._running: dict[str, asyncio.Task[_Verdict]] = {}
@@ -106,12 +106,13 @@ class Refresher:
             if kept.provider not in self._providers:
                 raise AccountUnknownError("The provider is no longer offered here.")
             return await self._gate.resolve(kept.identity)
-        source = self._source
-        if source is None or source.issuer != kept.identity.issuer:
+        accounts = self._sources.get(kept.identity.issuer)
+        if accounts is None:
             raise AccountUnknownError("The accounts are no longer offered here.")
-        if not await source.exists(kept.identity.subject):
+        if not await accounts.source.exists(kept.identity.subject):
             raise AccountUnknownError("The account is gone.")
-        return await self._gate.resolve(kept.identity, facility_account=True)
+        names_person = accounts.settings.person == "username"
+        return await self._gate.resolve(kept.identity, facility_account=names_person)
 
     async def _ask_provider(self, kept: KeptLogin) -> Tokens:
         answer = await self._providers[kept.provider].ask_again(kept.identity.subject, kept.tokens)

@@ -50,8 +50,16 @@ class SignInTrail:
             details={"provider": shown(provider)} if provider else {},
         )
 
-    def denial(self, error: DaasError, identity: Identity | None, provider: str, handler: Any) -> None:
-        """Tell that somebody was not let in, and why."""
+    def denial(
+        self,
+        error: DaasError,
+        identity: Identity | None,
+        provider: str,
+        handler: Any,
+        *,
+        names_person: bool = False,
+    ) -> None:
+        """Tell that somebody was not let in, and why; `names_person` if the subject is a username."""
         if not self._has_room():
             self._untold += 1
             return
@@ -61,8 +69,7 @@ class SignInTrail:
             "untold_before": str(self._untold) if self._untold else "",
         }
         self._untold = 0
-        # The subject of a facility account, with the right password, is a person's username.
-        own = identity is not None and not provider and matches(USERNAME, identity.subject)
+        own = identity is not None and names_person and matches(USERNAME, identity.subject)
         self._tell(
             handler,
             actor=_stranger(identity),

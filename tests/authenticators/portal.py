@@ -31,6 +31,10 @@ c.DaasAuthenticator.providers = {providers!r}
 c.DaasAuthenticator.auth_refresh_age = {refresh_age!r}
 c.JupyterHub.default_url = "/hub/home"
 """
+SOURCES = """
+c.DaasAuthenticator.account_sources = {!r}
+c.DaasAuthenticator.sources_name_the_same_people = True
+"""
 # The portal's own frame is tested with the portal; here a page only has to show its content.
 FRAME = "<title>{% block title %}{% endblock %}</title>{% block main %}{% endblock %}"
 HOME = '{% extends "page.html" %}{% block main %}<p id="home">{{ user.name }}</p>{% endblock %}'
@@ -40,7 +44,13 @@ class Portal:
     """The hub, its stand-ins and what a browser sees."""
 
     def __init__(
-        self, folder: Path, *, refresh_age: int = 300, more_providers: Sequence[dict[str, Any]] = ()
+        self,
+        folder: Path,
+        *,
+        refresh_age: int = 300,
+        more_providers: Sequence[dict[str, Any]] = (),
+        more_sources: Sequence[dict[str, Any]] = (),
+        as_root: bool = False,
     ) -> None:
         self.services = DirectoryServices().start()
         self.umbrella, self.institute = IdentityProvider().start(), IdentityProvider().start()
@@ -50,8 +60,10 @@ class Portal:
             *more_providers,
         ]
         extra = EXTRA.format(token=self.services.token, providers=providers, refresh_age=refresh_age)
+        if more_sources:
+            extra += SOURCES.format(list(more_sources))
         configure = {"services": [], "service_urls": self.services.urls}
-        self.stack = Stack(folder, extra=extra, configure=configure)
+        self.stack = Stack(folder, extra=extra, configure=configure, as_root=as_root)
         (folder / "pages").mkdir()
         (folder / "pages" / "page.html").write_text(FRAME)
         (folder / "pages" / "home.html").write_text(HOME)
@@ -92,6 +104,10 @@ class Portal:
     def home(self, session: requests.Session) -> requests.Response:
         """Open a page that only somebody who is signed in sees."""
         return session.get(f"{self.url}/hub/home", timeout=30, allow_redirects=False)
+
+    def wait_until_out(self, session: requests.Session) -> None:
+        """Wait until a browser is sent to the login."""
+        wait_until(lambda: self.home(session).status_code == 302, 30)
 
     def hub_user(self, username: str) -> dict[str, Any]:
         """Return what the hub knows of a person."""

@@ -70,7 +70,7 @@ def refresher(gate: Gate, provider: IdentityProvider) -> Refresher:
     """Return a refresher with a grace of one hour."""
     client = OpenIDProvider(ProviderSettings.model_validate(provider.settings()))
     log = logging.getLogger("test")
-    return Refresher(gate=gate, providers={"umbrella": client}, source=None, grace=HOUR, log=log)
+    return Refresher(gate=gate, providers={"umbrella": client}, sources={}, grace=HOUR, log=log)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Visitor:
 
     async def log_in_with_umbrella(self, umbrella: Umbrella, login: str) -> None:
         """Log in at the identity provider."""
-        await self.page.get_by_role("link", name="Log in with UmbrellaID").click()
+        await self.page.get_by_role("button", name="Log in with UmbrellaID").click()
         await self.page.get_by_label("Login name").fill(login)
         await self.page.get_by_label("Password").fill(umbrella.password_of(login))
         await self.page.get_by_role("button", name="Sign in").click()

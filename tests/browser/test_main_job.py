@@ -56,7 +56,7 @@ async def test_a_visitor_reads_what_the_service_is_and_for_whom(visitor: Visitor
         await page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text(name)
     await page.get_by_role("navigation", name="Main").get_by_role("link", name="Login").click()
-    await expect(page.get_by_role("link", name="Log in with UmbrellaID")).to_be_visible()
+    await expect(page.get_by_role("button", name="Log in with UmbrellaID")).to_be_visible()
     await expect(page.get_by_label("Username")).to_be_visible()
 
 

@@ -9,23 +9,25 @@ MOST_STEPS = 6
 TIMEOUT = 30
 
 
-class _FirstForm(HTMLParser):
+class _Forms(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-        self.place = "before"
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self._inside = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        if tag == "form" and self.place == "before":
-            self.place, self.action = "inside", values.get("action") or ""
-        elif self.place == "inside" and tag == "input" and values.get("name"):
-            self.fields[str(values["name"])] = values.get("value") or ""
+        if tag == "form":
+            self._inside = True
+            self.found.append((values.get("action") or "", {}))
+        elif self._inside and tag == "input" and values.get("name"):
+            left_out = values.get("type") in ("radio", "checkbox") and "checked" not in values
+            if not left_out:
+                self.found[-1][1][str(values["name"])] = values.get("value") or ""
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "form" and self.place == "inside":
-            self.place = "after"
+        if tag == "form":
+            self._inside = False
 
 
 def browser() -> requests.Session:
@@ -35,11 +37,11 @@ def browser() -> requests.Session:
     return session
 
 
-def first_form(text: str) -> tuple[str, dict[str, str]] | None:
-    """Return action and fields of the first form of a page."""
-    parser = _FirstForm()
+def first_form(text: str, field: str = "") -> tuple[str, dict[str, str]] | None:
+    """Return action and fields of the first form of a page, or of the first with this field."""
+    parser = _Forms()
     parser.feed(text)
-    return None if parser.place == "before" else (parser.action, parser.fields)
+    return next((form for form in parser.found if not field or field in form[1]), None)
 
 
 def sign_in_with_provider(
@@ -59,12 +61,12 @@ def sign_in_with_provider(
 
 
 def sign_in_with_account(
-    session: requests.Session, portal: str, username: str, password: str, **query: str
+    session: requests.Session, portal: str, username: str, password: str, *, source: str = "", **query: str
 ) -> requests.Response:
     """Fill the portal's own form; return its answer."""
     page = session.get(f"{portal}/hub/login", params=query, timeout=TIMEOUT)
-    form = first_form(page.text)
+    form = first_form(page.text, "password")
     assert form is not None, page.text[:2000]
     action, fields = form
-    data = {**fields, "username": username, "password": password}
+    data = {**fields, "username": username, "password": password} | ({"source": source} if source else {})
     return session.post(urljoin(page.url, action), data=data, timeout=TIMEOUT, allow_redirects=False)

@@ -1,54 +1,33 @@
-"""Facility accounts: where a name and a password are checked.
+"""Accounts in a YAML file, for demonstrations and small set-ups.
 
-A source answers with the account's name or None, in the same time whether the name exists or not, and never
-on the hub's event loop. The file source is for demonstrations and small set-ups; further sources (PAM, LDAP)
-implement the same three members.
-
-``python -m jupyterhub_daas.authenticators.accounts FILE USERNAME`` adds an account or changes its password.
+The file is read again when it changes; one that cannot be understood leaves the last good version in force.
 """
 
-import argparse
 import asyncio
-import getpass
 import hashlib
 import hmac
 import logging
 import os
 import secrets
-import sys
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
+from jupyterhub_daas.authenticators.accounts.source import LONGEST_PASSWORD, may_be_right
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import USERNAME, Username, matches
-from jupyterhub_daas.errors import ConfigurationError, DaasError, InvalidInputError
+from jupyterhub_daas.errors import ConfigurationError, InvalidInputError
 
-LONGEST_PASSWORD = 1024
 LARGEST_FILE = 4 * 1024 * 1024
 THREADS = 2
 _MEMORY_MARGIN = 1024 * 1024
 
 log = logging.getLogger(__name__)
-
-
-class AccountSource(Protocol):
-    """Where facility accounts live."""
-
-    @property
-    def issuer(self) -> str:
-        """Return the issuer of this source's identities, such as ``file:accounts`` or ``pam:host``."""
-
-    async def check(self, username: str, password: str) -> str | None:
-        """Return the account's name if the password is right; raise UpstreamError if it cannot be told."""
-
-    async def exists(self, username: str) -> bool:
-        """Tell whether the account is still there; raise UpstreamError if it cannot be told."""
 
 
 class PasswordHash(Model):
@@ -87,19 +66,21 @@ class _Loaded(NamedTuple):
 class FileAccounts:
     """Accounts in a YAML file: ``username: {salt: hex, hash: hex, n: 16384, r: 8, p: 1}``."""
 
-    def __init__(self, path: Path) -> None:
+    room = THREADS
+
+    def __init__(self, path: Path, *, place: str = "DaasAuthenticator.accounts_file") -> None:
         self.path = path
         self.issuer = f"file:{path.stem}"
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="daas-accounts")
         try:
             self._loaded = _load(path, _stamp(path))
         except InvalidInputError as error:
-            raise ConfigurationError(error.message, field="DaasAuthenticator.accounts_file") from error
+            raise ConfigurationError(error.message, field=place) from error
         self._bad_stamp: tuple[int, int, int] | None = None
 
     async def check(self, username: str, password: str) -> str | None:
         """Return the account's name if the password is right."""
-        if not matches(USERNAME, username) or not 0 < len(password) <= LONGEST_PASSWORD:
+        if not may_be_right(username, password):
             return None
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._check, username, password)
 
@@ -188,25 +169,3 @@ def write_entry(path: Path, username: str, password: str) -> None:
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     Path(draft).chmod(mode)
     Path(draft).replace(path)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Add an account to a file; the password is asked for, or read from a pipe."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jupyterhub_daas.authenticators.accounts", description=main.__doc__
-    )
-    parser.add_argument("file", type=Path)
-    parser.add_argument("username")
-    wanted = parser.parse_args(arguments)
-    asked = sys.stdin.isatty()
-    password = getpass.getpass("Password: ") if asked else sys.stdin.readline().rstrip("\n")
-    try:
-        write_entry(wanted.file, wanted.username, password)
-    except (DaasError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
