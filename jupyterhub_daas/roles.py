@@ -19,6 +19,7 @@ SCOPES = {
     "custom:daas:logins:end": "End the logins and tokens of everybody.",
     "custom:daas:audit:read": "Read the whole audit trail.",
     "custom:daas:audit:write": "Add events to the audit trail.",
+    "custom:daas:lockouts:release": "Lift what wrong passwords locked out.",
     "custom:daas:sessions:end": "End the sessions of everybody.",
     "custom:daas:sessions:reconcile": "Compare the hub's sessions with what runs.",
 }
@@ -37,6 +38,7 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
         "custom:daas:accounts:write",
         "custom:daas:identities:write",
         "custom:daas:audit:read",
+        "custom:daas:lockouts:release",
         "custom:daas:sessions:end",
         "admin-ui",
         "list:users",
@@ -51,6 +53,7 @@ STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
         "custom:daas:quotas:read",
         "custom:daas:accounts:read",
         "custom:daas:identities:write",
+        "custom:daas:lockouts:release",
     ),
     Role.STAKEHOLDER: ("custom:daas:usage:read",),
 }

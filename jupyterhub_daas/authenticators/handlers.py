@@ -14,7 +14,7 @@ from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import get_browser_protocol, url_path_join
 from tornado import web
 
-from jupyterhub_daas.authenticators import pages
+from jupyterhub_daas.authenticators import lock_outs, pages
 from jupyterhub_daas.authenticators.ending import EndLoginsHandler
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
 from jupyterhub_daas.authenticators.openid import OpenIDProvider, SignIn
@@ -322,11 +322,12 @@ def public_origin(handler: Any) -> str:
 
 
 def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, type[Any]]]:
-    """Return the handlers of the login page, the logout and each provider."""
+    """Return the handlers of the login page, the logout, the lock-outs and each provider."""
     found: list[tuple[str, type[Any]]] = [
         ("/login", DaasLoginHandler),
         ("/logout", DaasLogoutHandler),
         (r"/daas/people/([^/]+)/end-logins", EndLoginsHandler),
+        *lock_outs.HANDLERS,
     ]
     for key, provider in providers.items():
         own = {"provider": provider, "key": key}

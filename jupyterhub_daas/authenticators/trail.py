@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
+from jupyterhub.user import User
+
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.audit import (
     MAX_KEY,
@@ -79,6 +81,19 @@ class SignInTrail:
             outcome=AuditOutcome.FAILED if isinstance(error, UpstreamError) else AuditOutcome.REFUSED,
             reason=error.code,
             details={name: text for name, text in details.items() if text},
+        )
+
+    def release(self, kind: str, key: str, by: Any, handler: Any) -> None:
+        """Tell that staff, or a service, lifted a lock-out."""
+        own = kind == "account" and matches(USERNAME, key)
+        who = ActorKind.PERSON if isinstance(by, User) else ActorKind.SERVICE
+        self._tell(
+            handler,
+            actor=Actor(kind=who, name=by.name),
+            action=AuditAction.RELEASE,
+            object=AuditObject(kind=ObjectKind.PERSON, key=key) if own else _object(None),
+            # A name that nobody can have may be a password that slipped into the wrong field.
+            details={"network": shown(key)} if kind == "network" else {},
         )
 
     def _has_room(self) -> bool:

@@ -61,6 +61,7 @@ class AuditAction(str, Enum):
     ROLE = "role"
     BLOCK = "block"
     UNBLOCK = "unblock"
+    RELEASE = "release"
     ACCEPTANCE = "acceptance"
     OVERRIDE = "override"
     START = "start"

@@ -51,6 +51,7 @@ class Portal:
         more_providers: Sequence[dict[str, Any]] = (),
         more_sources: Sequence[dict[str, Any]] = (),
         as_root: bool = False,
+        more: str = "",
     ) -> None:
         self.services = DirectoryServices().start()
         self.umbrella, self.institute = IdentityProvider().start(), IdentityProvider().start()
@@ -62,6 +63,7 @@ class Portal:
         extra = EXTRA.format(token=self.services.token, providers=providers, refresh_age=refresh_age)
         if more_sources:
             extra += SOURCES.format(list(more_sources))
+        extra += more
         configure = {"services": [], "service_urls": self.services.urls}
         self.stack = Stack(folder, extra=extra, configure=configure, as_root=as_root)
         (folder / "pages").mkdir()
