@@ -83,12 +83,13 @@ SERVICE_SCOPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "custom:daas:quotas:read",
             "custom:daas:reservations:write",
             "custom:daas:accounts:read",
+            "custom:daas:proposals:read",
             "custom:daas:audit:write",
             "custom:daas:sessions:reconcile",
             "read:servers",
             "delete:servers",
         ),
-        ("quotas", "accounts"),
+        ("quotas", "accounts", "proposals"),
     ),
 }
 HUB_SCOPES = (

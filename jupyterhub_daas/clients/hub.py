@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.links import LostIdentity
 from jupyterhub_daas.core.model import Model
-from jupyterhub_daas.core.reconciliation import HubReport
+from jupyterhub_daas.core.reconciliation import HubReport, SessionWarning, SessionWarnings
 from jupyterhub_daas.errors import DaasError, UpstreamUnavailableError
 
 
@@ -55,6 +55,10 @@ class HubClient(ServiceClient):
     async def reconcile(self) -> HubReport:
         """Have the hub remove things without a session, and return its sessions."""
         return self.parse(HubReport, await self._call_ours("daas/reconcile"))
+
+    async def warn(self, warnings: tuple[SessionWarning, ...]) -> None:
+        """Have the hub show these warnings on the cards of sessions, in the place of all former ones."""
+        await self._call_ours("daas/warnings", body=SessionWarnings(items=warnings))
 
     async def end_logins(self, person: str, lost: LostIdentity) -> None:
         """End all logins and tokens of a person from whom an identity was taken; twice is harmless."""

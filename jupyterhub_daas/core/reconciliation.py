@@ -4,7 +4,7 @@ Unknown is not ended; what is under way is left alone. The hub removes the backe
 it owns; here it is decided which reservations no longer stand for a session, and which sessions must end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Annotated
@@ -14,6 +14,7 @@ from pydantic import Field
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import SessionId
+from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reservations import Reservation, ReservationState
 
 
@@ -51,6 +52,7 @@ class EndReason(str, Enum):
     BLOCKED = "blocked"
     STAFF = "staff"
     UNLINKED = "unlinked"
+    MEMBERSHIP = "membership"
     NO_RESERVATION = "no_reservation"
 
 
@@ -72,18 +74,54 @@ class Ending(Model):
     reason: EndReason
 
 
+class SessionWarning(Model):
+    """What a person is to know of her session: `ends_at` is None if it goes on for now."""
+
+    session_id: SessionId
+    reason: EndReason
+    ends_at: Moment | None = None
+
+
+class SessionWarnings(Model):
+    """All warnings that hold now."""
+
+    items: tuple[SessionWarning, ...] = ()
+
+
 class Actions(Model):
     """What one round has to do."""
 
     release: tuple[str, ...] = ()
     activate: tuple[str, ...] = ()
     end: tuple[Ending, ...] = ()
+    warn: tuple[SessionWarning, ...] = ()
+
+
+class WhenMembershipIsLost(str, Enum):
+    """What becomes of a session whose owner is on its proposal no longer."""
+
+    END = "end"
+    GRACE = "grace"
+    KEEP = "keep"
 
 
 class ReconciliationPolicy(Model):
-    """How long a difference may last before it counts; seconds."""
+    """How long a difference may last before it counts, in seconds; and what a lost membership does.
+
+    With ``grace`` a session ends `membership_grace_hours` after its owner lost the proposal; she is warned.
+    With ``keep`` it goes on with the data that it has: no backend takes a folder away from what runs.
+    """
 
     grace_seconds: Annotated[float, Field(ge=0)] = 30.0
+    when_membership_is_lost: WhenMembershipIsLost = WhenMembershipIsLost.GRACE
+    membership_grace_hours: Annotated[float, Field(ge=0, le=24 * 31, allow_inf_nan=False)] = 1.0
+
+    def membership_end(self, lost_at: datetime) -> datetime | None:
+        """Return when a session ends whose owner lost the proposal at this moment; None is not for that."""
+        if self.when_membership_is_lost is WhenMembershipIsLost.KEEP:
+            return None
+        grace = self.when_membership_is_lost is WhenMembershipIsLost.GRACE
+        return lost_at + timedelta(hours=self.membership_grace_hours if grace else 0)
 
 
 def decide(
@@ -94,12 +132,15 @@ def decide(
     now: datetime,
     policy: ReconciliationPolicy,
     asked: Mapping[str, EndRequest] | None = None,
+    lost: Mapping[Membership, datetime] | None = None,
 ) -> Actions:
     """Compare the hub's sessions with the reservations that hold something; none of both is older than `now`.
 
-    `asked` holds the requests to end all sessions of a person, by username.
+    `asked` holds the requests to end all sessions of a person, by username; `lost` since when a person of a
+    running session is on its proposal no longer.
     """
     grace = timedelta(seconds=policy.grace_seconds)
+    warnings = {each.session_id: each for each in _warnings(live, reservations, policy, lost or {})}
     by_id = {each.session_id: each for each in live}
     reserved = {each.session_id: each for each in reservations}
     release = tuple(
@@ -121,11 +162,37 @@ def decide(
         if session.state is SessionState.RUNNING
         and (
             reason := _asked_to_end(session, blocked, asked or {})
+            or _lost_too_long(warnings.get(session.session_id), now)
             or _why_end(session, reserved.get(session.session_id), now, grace)
         )
         is not None
     )
-    return Actions(release=release, activate=activate, end=tuple(endings))
+    return Actions(release=release, activate=activate, end=tuple(endings), warn=tuple(warnings.values()))
+
+
+def membership_of(reservation: Reservation) -> Membership:
+    """Return the membership that a session goes on by."""
+    return Membership(username=reservation.person, proposal=reservation.proposal)
+
+
+def _warnings(
+    live: Collection[LiveSession],
+    reservations: Collection[Reservation],
+    policy: ReconciliationPolicy,
+    lost: Mapping[Membership, datetime],
+) -> Iterator[SessionWarning]:
+    there = {each.session_id for each in live}
+    for each in reservations:
+        since = lost.get(membership_of(each))
+        if since is not None and each.session_id in there:
+            ends_at = policy.membership_end(since)
+            yield SessionWarning(session_id=each.session_id, reason=EndReason.MEMBERSHIP, ends_at=ends_at)
+
+
+def _lost_too_long(warning: SessionWarning | None, now: datetime) -> EndReason | None:
+    if warning is None or warning.ends_at is None or now < warning.ends_at:
+        return None
+    return warning.reason
 
 
 def _asked_to_end(

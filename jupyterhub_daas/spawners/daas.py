@@ -21,6 +21,7 @@ from traitlets import Bool, Dict, Unicode, default
 
 from jupyterhub_daas.core.catalogue import EnvironmentKind
 from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.reconciliation import SessionWarning
 from jupyterhub_daas.core.reservations import DEFAULT_HOLD_SECONDS, MAX_HOLD_SECONDS
 from jupyterhub_daas.core.selection import Selection
 from jupyterhub_daas.core.settings import Settings
@@ -125,6 +126,8 @@ class DaasSpawner(DelegatingSpawner):
     def __init__(self, **given: Any) -> None:
         self._began = 0.0
         self._trail = SessionTrail(self)
+        # What lifecycle wants the person to know, of the session that has this warning's id.
+        self.warning: SessionWarning | None = None
         super().__init__(**given)
         quieten(self.log, app_log, logging.getLogger("asyncio"))
 

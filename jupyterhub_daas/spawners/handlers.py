@@ -1,4 +1,4 @@
-"""The one endpoint that we add to the hub: its sessions against what the backends have.
+"""What lifecycle asks of the hub: its sessions against what the backends have, and to warn people.
 
 Whatever carries this hub's tag and belongs to no session of it is removed. A session that is under way, that
 is stopping, or that cannot be understood is never touched.
@@ -9,11 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from jupyterhub.apihandlers.base import APIHandler
+from pydantic import ValidationError
 from tornado import web
 from traitlets.config import Config
 
 from jupyterhub_daas.core.names import SESSION_ID, matches
-from jupyterhub_daas.core.reconciliation import HubReport, LiveSession, SessionState
+from jupyterhub_daas.core.reconciliation import HubReport, LiveSession, SessionState, SessionWarnings
 from jupyterhub_daas.spawners.daas import DaasSpawner, deployment_in
 
 SCOPE = "custom:daas:sessions:reconcile"
@@ -34,7 +35,24 @@ class ReconcileHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no
         self.write(report.model_dump_json())
 
 
-HANDLERS = [(r"/daas/reconcile", ReconcileHandler)]
+class WarningsHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no types
+    """POST /hub/daas/warnings."""
+
+    async def post(self) -> None:
+        """Show these warnings on the sessions' cards, and no others."""
+        if SCOPE not in self.expanded_scopes:
+            raise web.HTTPError(403)
+        try:
+            warnings = SessionWarnings.model_validate_json(self.request.body)
+        except ValidationError:
+            raise web.HTTPError(400) from None
+        by_id = {each.session_id: each for each in warnings.items}
+        for spawner in _spawners(self.users):
+            spawner.warning = by_id.get(spawner.record.session_id)
+        self.set_status(204)
+
+
+HANDLERS = [(r"/daas/reconcile", ReconcileHandler), (r"/daas/warnings", WarningsHandler)]
 
 
 def check_configuration(config: Config) -> None:

@@ -3,6 +3,8 @@
   "use strict";
 
   const LOOK_EVERY = 4000;
+  // What the hub's API does not tell, such as a warning, is on the page itself.
+  const REDRAW_EVERY = 60000;
   const root = document.getElementById("sessions");
   const alertBox = document.getElementById("session-message");
   const news = document.getElementById("session-news");
@@ -64,6 +66,7 @@
 
   let seen = null;
   let looking = false;
+  let drawnAt = Date.now();
 
   const stateOf = (server) => (server.pending ?? (server.ready ? "ready" : "stopped"));
   const digest = (servers) =>
@@ -106,6 +109,7 @@
     const place = rememberFocus();
     tell(fresh);
     root.replaceChildren(...fresh.childNodes);
+    drawnAt = Date.now();
     window.daas.writeTimes(root);
     restoreFocus(place);
   }
@@ -125,7 +129,8 @@
       const response = await window.daas.call("GET", `${person}?include_stopped_servers`, { xsrf });
       const { servers = {} } = await response.json();
       const now = digest(servers);
-      if (force || (seen !== null && now !== seen)) await redraw();
+      const old = Date.now() - drawnAt > REDRAW_EVERY;
+      if (force || old || (seen !== null && now !== seen)) await redraw();
       seen = now;
       writeAccess(servers);
     } catch {

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reconciliation import (
     EndReason,
     EndRequest,
@@ -202,3 +203,47 @@ def test_without_grace_a_session_newer_than_the_moment_is_spared() -> None:
         policy=ReconciliationPolicy(grace_seconds=0),
     )
     assert found.end == ()
+
+
+LOST = Membership(username="amara", proposal="20180301")
+OTHER_LOST = Membership(username="amara", proposal="20190417")
+OF_ANOTHER = Membership(username="bruno", proposal="20180301")
+END, KEEP, TWO_HOURS = (
+    ReconciliationPolicy(when_membership_is_lost="end"),
+    ReconciliationPolicy(when_membership_is_lost="keep"),
+    ReconciliationPolicy(when_membership_is_lost="grace", membership_grace_hours=2),
+)
+# Policy, what was lost how many seconds ago, whether the person is warned, whether the session ends.
+MEMBERSHIPS = {
+    "nothing lost": (END, {}, False, False),
+    "another proposal of hers": (END, {OTHER_LOST: 9999}, False, False),
+    "the same proposal, another person": (END, {OF_ANOTHER: 9999}, False, False),
+    "end": (END, {LOST: 0}, True, True),
+    "grace, just lost": (TWO_HOURS, {LOST: 0}, True, False),
+    "grace, a second before its end": (TWO_HOURS, {LOST: 7199}, True, False),
+    "grace, at its end": (TWO_HOURS, {LOST: 7200}, True, True),
+    "keep, after years": (KEEP, {LOST: 1e8}, True, False),
+}
+
+
+@pytest.mark.parametrize(("policy", "lost", "warned", "ends"), MEMBERSHIPS.values(), ids=MEMBERSHIPS)
+def test_what_a_lost_membership_does(
+    policy: ReconciliationPolicy, lost: dict[Membership, float], warned: bool, ends: bool
+) -> None:
+    actions = decide(
+        live=[session()],
+        reservations=[reserved()],
+        blocked=(),
+        now=NOW,
+        policy=policy,
+        lost={each: ago(seconds) for each, seconds in lost.items()},
+    )
+    assert [each.session_id for each in actions.warn] == ([ONE] if warned else [])
+    assert [each.reason for each in actions.end] == ([EndReason.MEMBERSHIP] if ends else [])
+
+
+def test_a_lost_membership_without_a_session_warns_nobody() -> None:
+    actions = decide(
+        live=[], reservations=[reserved()], blocked=(), now=NOW, policy=END, lost={LOST: ago(9999)}
+    )
+    assert actions.warn == ()

@@ -16,7 +16,7 @@ _NUMBERS = count(1)
 
 # Three seconds of grace, rounds twice a second, and flavours that stand for what ends a session.
 FAST = {
-    "lifecycle": {"interval_seconds": 0.5, "grace_seconds": 3},
+    "lifecycle": {"interval_seconds": 0.5, "grace_seconds": 3, "membership_grace_hours": 0.008},
     "lifetimes": [
         {"roles": ["instrument_scientist"], "lifetime_hours": 168},
         {"flavours": ["medium"], "lifetime_hours": 0.004},

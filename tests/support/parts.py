@@ -21,7 +21,7 @@ def moment(seconds_ago: float) -> str:
 
 
 class Parts:
-    """Keep sessions, reservations and blocks, and write down what was asked in which order.
+    """Keep sessions, reservations, blocks and who is `off` a proposal, and write down what was asked.
 
     `failing` names, by part, how it fails: away, broken, garbage or forbidden. `before` holds what a test
     does right before a question is answered.
@@ -32,6 +32,8 @@ class Parts:
         self.reservations: dict[str, dict[str, Any]] = {}
         self.lapsed: set[str] = set()
         self.blocked: list[str] = []
+        self.off: set[tuple[str, str]] = set()
+        self.warned: list[dict[str, Any]] = []
         self.removed: list[str] = []
         self.asked: list[str] = []
         self.failing: dict[str, str] = {}
@@ -85,6 +87,8 @@ class Parts:
         app = web.Application(middlewares=[self._fail_as_told])
         app.router.add_get("/hub/api/", self._root)
         app.router.add_post("/hub/daas/reconcile", self._report)
+        app.router.add_post("/hub/daas/warnings", self._warnings)
+        app.router.add_post("/services/proposals/api/v1/memberships", self._memberships)
         app.router.add_get("/hub/api/users/{person}/servers/{name}", self._session)
         app.router.add_delete("/hub/api/users/{person}/servers/{name}", self._end)
         app.router.add_get("/services/quotas/api/v1/reservations", self._reservations)
@@ -121,6 +125,15 @@ class Parts:
         if question in self.before and (outcome := self.before[question]()) is not None:
             await outcome
         return await handler(request)
+
+    async def _warnings(self, request: web.Request) -> web.Response:
+        self.warned = (await request.json())["items"]
+        return web.Response(status=204)
+
+    async def _memberships(self, request: web.Request) -> web.Response:
+        items = (await request.json())["items"]
+        held = [each for each in items if (each["username"], each["proposal"]) not in self.off]
+        return web.json_response({"items": held})
 
     async def _root(self, request: web.Request) -> web.Response:
         return web.json_response({"version": "6.1.1"})

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.hub import HubClient
+from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.quotas import QuotasClient
 from jupyterhub_daas.errors import ConfigurationError, UpstreamUnavailableError
 from jupyterhub_daas.services.application import Service, run
@@ -23,15 +24,18 @@ PATIENCE = timedelta(seconds=60)
 
 async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service:
     """Join store, clients, rounds and routes."""
-    for name in ("quotas", "accounts"):
+    for name in ("quotas", "accounts", "proposals"):
         if name not in environment.service_urls:
             raise ConfigurationError(f"Lifecycle needs the {name} service.", field=URLS_VARIABLE)
     hub = HubClient(environment.hub_api_url, environment.api_token, deadline=HUB_SECONDS)
     quotas = QuotasClient(environment.service_urls["quotas"], environment.api_token)
     accounts = AccountsClient(environment.service_urls["accounts"], environment.api_token)
+    proposals = ProposalsClient(environment.service_urls["proposals"], environment.api_token)
     store = LifecycleStore(engine)
     settings = environment.settings.lifecycle
-    rounds = Rounds(hub=hub, quotas=quotas, accounts=accounts, store=store, settings=settings)
+    rounds = Rounds(
+        hub=hub, quotas=quotas, accounts=accounts, proposals=proposals, store=store, settings=settings
+    )
     limit = MISSED_ROUNDS * timedelta(seconds=settings.interval_seconds) + PATIENCE
 
     async def recent_round() -> None:
@@ -49,7 +53,7 @@ async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service
             "rounds": recent_round,
         },
         background=[rounds.keep_running],
-        close=[hub.close, quotas.close, accounts.close],
+        close=[hub.close, quotas.close, accounts.close, proposals.close],
     )
 
 

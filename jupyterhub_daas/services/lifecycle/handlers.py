@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.reconciliation import SessionWarning
 from jupyterhub_daas.core.reservations import Reservation
 from jupyterhub_daas.errors import NotFoundError
 from jupyterhub_daas.services.handlers import ApiHandler
@@ -46,7 +47,11 @@ class SessionsHandler(LifecycleHandler):
         store: LifecycleStore = self.settings["store"]
         reservations = await self.rounds.read_reservations(username)
         endings = await store.list_endings(username, since=utc_now() - ENDINGS_SHOWN_FOR)
-        items = tuple(own_session(each, self.rounds.last_activity(each.session_id)) for each in reservations)
+        rounds = self.rounds
+        items = tuple(
+            own_session(each, rounds.last_activity(each.session_id), rounds.warning(each.session_id))
+            for each in reservations
+        )
         self.answer(OwnSessions(items=items, endings=endings))
 
 
@@ -59,11 +64,14 @@ class ReconcileHandler(LifecycleHandler):
         self.answer(await self.rounds.run())
 
 
-def own_session(reservation: Reservation, last_activity: datetime | None) -> OwnSession:
+def own_session(
+    reservation: Reservation, last_activity: datetime | None, warning: SessionWarning | None = None
+) -> OwnSession:
     """Tell a person when a session ends if nothing changes."""
     idle_end = None
     if last_activity is not None and reservation.idle_seconds is not None:
         idle_end = last_activity + timedelta(seconds=reservation.idle_seconds)
+    warned_end = None if warning is None else warning.ends_at
     return OwnSession(
         session_id=reservation.session_id,
         session=reservation.session,
@@ -74,7 +82,8 @@ def own_session(reservation: Reservation, last_activity: datetime | None) -> Own
         expires_at=reservation.expires_at,
         idle_seconds=reservation.idle_seconds,
         last_activity=last_activity,
-        ends_at=min(filter(None, (reservation.expires_at, idle_end)), default=None),
+        ends_at=min(filter(None, (reservation.expires_at, idle_end, warned_end)), default=None),
+        warning=None if warning is None else warning.reason,
     )
 
 

@@ -33,7 +33,10 @@ class RoundOutcome(Model):
 
 
 class OwnSession(Model):
-    """A person's session, and when it ends if nothing changes; `last_activity` is as of the last round."""
+    """A person's session, and when it ends if nothing changes; `last_activity` is as of the last round.
+
+    `warning` is a reason for which it ends early, or would if the facility did not let it go on.
+    """
 
     session_id: str
     session: str
@@ -45,6 +48,7 @@ class OwnSession(Model):
     idle_seconds: int | None
     last_activity: datetime | None
     ends_at: datetime | None
+    warning: EndReason | None = None
 
 
 class OwnSessions(Model):

@@ -8,7 +8,9 @@ blocks:
 - A session that is newer than the list of reservations started after the moment, so its age there is below
   any grace time. Read the other way round, a start in between would look like a session nobody reserved,
   however long the hub took to answer.
-- Blocks come last: a person who was let in again before a new start is never taken for blocked.
+- Blocks and memberships come last: a person who was let in again before a new start is never taken for
+  blocked, nor for one who lost the proposal. Only the memberships of what runs are asked for. If nobody can
+  tell them, no session is ended for that, and the round goes on.
 
 A release names the session id, which no other session ever has. An ending can only name person and session,
 and the same name may stand for a newer session by then: so the hub is asked for that one again right before.
@@ -16,7 +18,7 @@ and the same name may stand for a newer session by then: so the hub is asked for
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta, timezone
 
 from prometheus_client import Counter, Gauge
@@ -24,8 +26,10 @@ from pydantic import TypeAdapter
 
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.hub import HubClient
+from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.quotas import QuotasClient
 from jupyterhub_daas.core.moments import Moment
+from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reconciliation import (
     Actions,
     Ending,
@@ -34,7 +38,9 @@ from jupyterhub_daas.core.reconciliation import (
     HubReport,
     LiveSession,
     SessionState,
+    SessionWarning,
     decide,
+    membership_of,
 )
 from jupyterhub_daas.core.reservations import Reservation
 from jupyterhub_daas.core.settings import LifecycleSettings
@@ -70,16 +76,19 @@ class Rounds:
         hub: HubClient,
         quotas: QuotasClient,
         accounts: AccountsClient,
+        proposals: ProposalsClient,
         store: LifecycleStore,
         settings: LifecycleSettings,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._hub, self._quotas, self._accounts, self._store = hub, quotas, accounts, store
+        self._proposals = proposals
         self._settings, self._clock = settings, clock
         self._one_at_a_time = asyncio.Lock()
         self._wake = asyncio.Event()
         self._asked: dict[str, EndRequest] = {}
         self._seen: dict[str, LiveSession] = {}
+        self._warned: dict[str, SessionWarning] = {}
         self._good_at: datetime | None = None
         self._since = clock()
         AGE.set_function(lambda: self.age().total_seconds())
@@ -93,6 +102,10 @@ class Rounds:
         session = self._seen.get(session_id)
         moments = (session.last_activity, session.started) if session else ()
         return max(filter(None, moments), default=None)
+
+    def warning(self, session_id: str) -> SessionWarning | None:
+        """Return what the last good round warned of."""
+        return self._warned.get(session_id)
 
     def ask_to_end(self, person: str, reason: EndReason) -> None:
         """Have all sessions that a person has now ended, as soon as the parts answer."""
@@ -128,6 +141,7 @@ class Rounds:
             except DaasError as error:
                 SKIPPED.labels(error.code).inc()
                 raise
+            losses = await self._losses(reservations, report, now)
             actions = decide(
                 live=report.sessions,
                 reservations=reservations,
@@ -135,13 +149,40 @@ class Rounds:
                 now=now,
                 policy=self._settings,
                 asked=asked,
+                lost=losses,
             )
             self._seen = {each.session_id: each for each in report.sessions}
             outcome = await self._act(actions, report)
+            if losses is not None:
+                await self._warn({each.session_id: each for each in actions.warn})
             self._forget_answered(asked, report, outcome)
             await self._store.delete_older(now - ENDINGS_KEPT)
             self._good_at = self._clock()
             return outcome
+
+    async def _losses(
+        self, reservations: Collection[Reservation], report: HubReport, now: datetime
+    ) -> dict[Membership, datetime] | None:
+        """Return since when people of running sessions have lost the proposal, or None if nobody can tell."""
+        live = {each.session_id for each in report.sessions}
+        going_on = {membership_of(each) for each in reservations if each.session_id in live}
+        try:
+            held = await self._proposals.held(going_on)
+        except DaasError as error:
+            log.warning("No session is ended for a lost proposal: %s", error.message)
+            SKIPPED.labels(f"membership_{error.code}").inc()
+            return None
+        return await self._store.note_losses(going_on - held, now=now)
+
+    async def _warn(self, warnings: dict[str, SessionWarning]) -> None:
+        """Have the hub show the warnings on the sessions' cards; it forgets them when it restarts."""
+        had, self._warned = self._warned, warnings
+        if not warnings and not had:
+            return
+        try:
+            await self._hub.warn(tuple(warnings.values()))
+        except DaasError as error:
+            log.warning("The hub does not show the warnings yet: %s", error.message)
 
     async def read_reservations(self, person: str | None = None) -> tuple[Reservation, ...]:
         """Return all reservations that hold something, or those of a person."""

@@ -1,20 +1,22 @@
-"""What is kept of endings."""
+"""What is kept of endings and of lost memberships."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reconciliation import EndReason
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.services.lifecycle.models import RecordedEnding
-from jupyterhub_daas.services.lifecycle.tables import endings
+from jupyterhub_daas.services.lifecycle.tables import endings, losses
 
 SHOWN = 20
 
 
 class LifecycleStore:
-    """Create, list and delete endings."""
+    """Create, list and delete endings, and note losses."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -53,6 +55,22 @@ class LifecycleStore:
             )
             for row in rows
         )
+
+    async def note_losses(self, lost: Collection[Membership], *, now: datetime) -> dict[Membership, datetime]:
+        """Keep since when memberships are lost; what is not among them any more is forgotten."""
+        async with writing(self._engine) as connection:
+            known = {
+                Membership(username=row.person, proposal=row.proposal): row.since
+                for row in await connection.execute(select(losses))
+            }
+            for gone in known.keys() - set(lost):
+                key = {"person": gone.username, "proposal": gone.proposal}
+                await connection.execute(delete(losses).filter_by(**key))
+            new = [each for each in lost if each not in known]
+            if new:
+                rows = [{"person": each.username, "proposal": each.proposal, "since": now} for each in new]
+                await connection.execute(insert(losses), rows)
+        return {each: known.get(each, now) for each in lost}
 
     async def delete_older(self, moment: datetime) -> None:
         """Delete the endings from before a moment: the lasting record are the reservations."""

@@ -1,4 +1,7 @@
-"""The lifecycle's one table: sessions that were ended here, and why. A session id stands in it once."""
+"""The lifecycle's tables: sessions that were ended here, and why; people of running sessions off a proposal.
+
+A session id stands once among the endings, a pair of person and proposal once among the losses.
+"""
 
 from sqlalchemy import Column, Index, MetaData, String, Table
 
@@ -16,3 +19,11 @@ endings = Table(
     Column("at", UtcDateTime, nullable=False),
 )
 Index("daas_ending_of_person", endings.c.person, endings.c.at)
+
+losses = Table(
+    "daas_lost_membership",
+    metadata,
+    Column("person", String(64), primary_key=True),
+    Column("proposal", String(64), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.names import IDENTIFIER, matches
+from jupyterhub_daas.core.reconciliation import SessionWarning
 
 TONES = {"running": "is-ok", "starting": "is-warn", "stopping": "is-warn", "failed": "is-danger"}
 
@@ -29,6 +30,7 @@ class Card:
     created: datetime | None = None
     expires_at: datetime | None = None
     last_activity: datetime | None = None
+    warning: SessionWarning | None = None
 
     @property
     def tone(self) -> str:
@@ -79,7 +81,15 @@ def card_of(user: Any, spawner: Any, catalogue: Catalogue, hub: str) -> Card:
         created=getattr(live, "created", None) or getattr(spawner, "started", None) or _started(spawner),
         expires_at=getattr(live, "expires_at", None),
         last_activity=getattr(spawner, "last_activity", None),
+        warning=_warning(spawner, live),
     )
+
+
+def _warning(spawner: Any, live: Any) -> SessionWarning | None:
+    # The hub keeps the spawner for the next session of the same name: a warning is for one of them.
+    warning: SessionWarning | None = getattr(spawner, "warning", None)
+    ours = warning is not None and warning.session_id == getattr(live, "session_id", None)
+    return warning if ours else None
 
 
 def _state(spawner: Any) -> str:

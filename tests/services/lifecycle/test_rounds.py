@@ -5,11 +5,12 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
-from jupyterhub_daas.clients import AccountsClient, HubClient, QuotasClient
+from jupyterhub_daas.clients import AccountsClient, HubClient, ProposalsClient, QuotasClient
 from jupyterhub_daas.core.reconciliation import EndReason
 from jupyterhub_daas.core.settings import LifecycleSettings
 from jupyterhub_daas.database.engine import create_engine
@@ -33,13 +34,18 @@ class Lifecycle:
         self.hub = HubClient(f"{parts.url}/hub/api/", "t", deadline=5)
         self.quotas = QuotasClient(f"{parts.url}/services/quotas/", "t")
         self.accounts = AccountsClient(f"{parts.url}/services/accounts/", "t")
+        self.proposals = ProposalsClient(f"{parts.url}/services/proposals/", "t")
         self.rounds = self.rounds_every(600)
 
-    def rounds_every(self, seconds: float, *, grace: float = 30) -> Rounds:
-        """Make rounds of another rhythm."""
-        settings = LifecycleSettings(interval_seconds=seconds, grace_seconds=grace)
+    def rounds_every(self, seconds: float, *, grace: float = 30, **policy: Any) -> Rounds:
+        """Make rounds of another rhythm or policy."""
         return Rounds(
-            hub=self.hub, quotas=self.quotas, accounts=self.accounts, store=self.store, settings=settings
+            hub=self.hub,
+            quotas=self.quotas,
+            accounts=self.accounts,
+            proposals=self.proposals,
+            store=self.store,
+            settings=LifecycleSettings(interval_seconds=seconds, grace_seconds=grace, **policy),
         )
 
     async def endings(self, person: str = "amara") -> list[tuple[str, EndReason]]:
@@ -49,7 +55,7 @@ class Lifecycle:
 
     async def close(self) -> None:
         """Close the clients."""
-        for client in (self.hub, self.quotas, self.accounts):
+        for client in (self.hub, self.quotas, self.accounts, self.proposals):
             await client.close()
 
 

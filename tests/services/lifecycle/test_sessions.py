@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import requests
+import yaml
 
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
@@ -169,6 +170,35 @@ def test_staff_ends_all_sessions_of_a_person(sessions: Sessions) -> None:
     sessions.start("amara", "merry-nernst", "small", "20180301")
     sessions.stack.call("lifecycle", "POST", "reconcile").raise_for_status()
     assert sessions.ready("amara", "merry-nernst")
+
+
+def test_a_lost_proposal_warns_and_then_ends_its_sessions(sessions: Sessions) -> None:
+    stack = sessions.stack
+    sessions.start("amara", "quick-sanger", "small", "20180301")
+    sessions.start("amara", "royal-shull", "small", "20190417")
+    directory = stack.folder / "facility.yaml"
+    before = directory.read_text()
+    without = yaml.safe_load(before)
+    del without["proposals"]["20180301"]["members"]["amara"]
+    directory.write_text(yaml.safe_dump(without, sort_keys=False))
+
+    def home() -> str:
+        return str(stack.login("amara").get(f"{stack.url}/hub/home", timeout=30).text)
+
+    try:
+        wait_until(lambda: "You are no longer on proposal 20180301" in home(), 40, what="she is warned")
+        assert home().count("You are no longer on proposal") == 1
+        assert sessions.ready("amara", "quick-sanger")
+        own = {each["session"]: each for each in sessions.own("amara")["items"]}
+        assert (own["quick-sanger"]["warning"], own["royal-shull"]["warning"]) == ("membership", None)
+        assert moment(own["quick-sanger"]["ends_at"]) > datetime.now(timezone.utc)
+        ended = lambda: not sessions.model("amara", "quick-sanger").get("started")  # noqa: E731
+        wait_until(ended, 90, what="it has ended")
+        assert sessions.reasons("amara")["quick-sanger"] == "membership"
+        assert sessions.ready("amara", "royal-shull")
+        assert "You are no longer on proposal" not in home()
+    finally:
+        directory.write_text(before)
 
 
 def test_a_reservation_without_a_session_is_released(sessions: Sessions) -> None:
