@@ -141,6 +141,16 @@ def queries(store: DirectoryStore) -> Iterator[tuple[str, Query]]:
         yield f"{who}: search, common word", listed(username, words=words(known[3]))
         yield f"{who}: search, rare word", listed(username, words=words(known[2000]), column="title_key")
         yield f"{who}: search, nothing found", listed(username, words=("zzzz",))
+    yield "scientist: search, one letter", listed("u1", words=("e",))
+    yield "scientist: search, part of many words", listed("u1", words=(known[3][:3],), column="title_key")
+    yield (
+        "scientist: search, two words, one state",
+        listed("u1", words=words(f"{known[3]} {known[5]}"), state=STATES[2]),
+    )
+    yield (
+        "scientist: search, page in the middle",
+        listed("u1", words=words(known[3]), offset=5000, column="title_key"),
+    )
     yield "scientist: page in the middle", listed("u1", offset=15_000, column="title_key")
 
 
@@ -254,16 +264,21 @@ async def read_file(folder: Path, snapshot: Snapshot) -> dict[str, float]:
 
 def summary(figures: Figures) -> tuple[str, dict[str, Any]]:
     """Return the sentence and the figures."""
-    own = [each for name, each in figures.items() if not name.startswith("scientist")]
-    rest = {name: each["large_ms"] for name, each in figures.items() if name.startswith("scientist")}
-    worst, middle = max(each["ratio"] for each in own), median([each["ratio"] for each in own])
-    slowest = max(rest, key=lambda name: rest[name])
-    sentence = (
-        f"a member's answers take {middle} times as long at the large facility (at most {worst} times, "
-        f"{max(each['large_ms'] for each in own)} ms); the slowest of an instrument scientist with a third "
-        f"of all proposals takes {rest[slowest]} ms ({slowest.removeprefix('scientist: ')})"
-    )
-    return sentence, {"queries": figures, "own_ratio_median": middle, "own_ratio_max": worst}
+    told, content = [], {"queries": figures}
+    for who in ("member", "scientist"):
+        own = {
+            name: each
+            for name, each in figures.items()
+            if name.startswith("scientist") == (who == "scientist")
+        }
+        slowest = max(own, key=lambda name: own[name]["ratio"])
+        middle, worst = median([each["ratio"] for each in own.values()]), own[slowest]
+        content[who] = {"ratio_median": middle, "ratio_max": worst["ratio"], "slowest": slowest}
+        told.append(
+            f"answers to a {who} take {middle} times as long at the large facility, at most {worst['ratio']} "
+            f"times ({slowest}: {worst['large_ms']} ms against {worst['small_ms']} ms)"
+        )
+    return "; ".join(told), content
 
 
 async def run(rounds: int, with_file: bool, urls: tuple[str, str] | None) -> None:

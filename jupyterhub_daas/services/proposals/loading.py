@@ -16,6 +16,7 @@ from jupyterhub_daas.errors import ConfigurationError, UpstreamUnavailableError
 from jupyterhub_daas.services.parent import die_with_parent
 from jupyterhub_daas.services.proposals.connectors.base import Connector, DirectoryError
 from jupyterhub_daas.services.proposals.connectors.file import FileConnector
+from jupyterhub_daas.services.proposals.indexing import complete_index
 from jupyterhub_daas.services.proposals.roots import Roots
 from jupyterhub_daas.services.proposals.rows import FORM
 from jupyterhub_daas.services.proposals.snapshots import write_snapshot
@@ -59,16 +60,17 @@ def make_connector(order: Order) -> Connector:
 
 async def load(order: Order) -> Outcome:
     """Read everything, then write it."""
+    engine = create_engine(order.database_url)
     try:
+        # If the directory can't be read, what is there stays in use: with all that belongs to it.
+        await complete_index(engine)
         # Taken before reading: what is written meanwhile makes another one.
         fingerprint = order.fingerprint()
         snapshot = make_connector(order).read()
-    except DirectoryError as error:
-        return Outcome(error=error.message, line=error.line)
-    engine = create_engine(order.database_url)
-    try:
         now = datetime.now(timezone.utc)
         return Outcome(changes=await write_snapshot(engine, snapshot, fingerprint=fingerprint, read_at=now))
+    except DirectoryError as error:
+        return Outcome(error=error.message, line=error.line)
     except UpstreamUnavailableError as error:
         return Outcome(away=error.message)
     finally:

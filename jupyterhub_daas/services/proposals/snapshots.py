@@ -19,6 +19,7 @@ from jupyterhub_daas.services.proposals.connectors.base import (
     ProposalEntry,
     Snapshot,
 )
+from jupyterhub_daas.services.proposals.indexing import write_index
 from jupyterhub_daas.services.proposals.tables import (
     datasets,
     identities,
@@ -49,7 +50,9 @@ async def write_snapshot(
             await connection.execute(text(f"LOCK TABLE {snapshots.name} IN EXCLUSIVE MODE"))
         changes = await _write_people(connection, snapshot.people)
         changes += await _write_instruments(connection, snapshot.instruments)
-        changes += await _write_proposals(connection, snapshot.proposals)
+        if changed := await _write_proposals(connection, snapshot.proposals):
+            await write_index(connection)
+        changes += changed
         await connection.execute(delete(snapshots))
         await connection.execute(
             insert(snapshots).values(
@@ -100,8 +103,7 @@ async def _write_proposals(connection: AsyncConnection, entries: Iterable[Propos
     for batch in _batches(changed):
         main = [rows.proposal_row(each, new[each.proposal.identifier][0]) for each in batch]
         await _add(connection, proposals, main)
-        pairs = zip(batch, main, strict=True)
-        await _add(connection, sites, (row for each, own in pairs for row in rows.site_rows(each, own)))
+        await _add(connection, sites, (row for each in batch for row in rows.site_rows(each)))
         await _add(connection, members, (row for each in batch for row in rows.member_rows(each)))
         await _add(connection, datasets, (row for each in batch for row in rows.dataset_rows(each)))
     return max(len(changed), len(gone))

@@ -3,8 +3,7 @@
 A proposal is visible to its members and to the scientists of its instruments; `viewer` None sees all.
 """
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,7 +16,8 @@ from jupyterhub_daas.core.people import Identity, Person
 from jupyterhub_daas.core.proposals import Dataset, Member, MemberRole, Membership, Page, Proposal
 from jupyterhub_daas.database.engine import answering
 from jupyterhub_daas.errors import NotFoundError, UpstreamUnavailableError
-from jupyterhub_daas.services.proposals.listing import Listing, ListingQuery, contains
+from jupyterhub_daas.services.proposals.indexing import IndexReader
+from jupyterhub_daas.services.proposals.listing import Listing, contains, own_page, own_total
 from jupyterhub_daas.services.proposals.tables import (
     datasets,
     identities,
@@ -28,8 +28,6 @@ from jupyterhub_daas.services.proposals.tables import (
     sites,
     snapshots,
 )
-
-MAX_TOTALS = 1000
 
 
 class SnapshotState(NamedTuple):
@@ -48,7 +46,7 @@ class DirectoryStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._has_snapshot = False
-        self._totals: OrderedDict[tuple[object, str, Listing], int] = OrderedDict()
+        self._index = IndexReader()
 
     async def snapshot(self) -> SnapshotState | None:
         """Return which snapshot is in use."""
@@ -139,29 +137,37 @@ class DirectoryStore:
             found = (await connection.execute(who)).all()
             if not found:
                 raise _absent()
-            instruments = tuple(sorted(row.instrument for row in found if row.instrument is not None))
-            query = ListingQuery(listing, username, instruments, connection.dialect.name)
-            rows = (await connection.execute(query.page())).all()
-            if not query.walks and (rows or listing.offset == 0):
-                total = int(rows[0].total) if rows else 0
+            instruments = [row.instrument for row in found if row.instrument is not None]
+            if instruments:
+                records, total = await self._seen(connection, username, instruments, listing)
             else:
-                total = await self._total(connection, username, listing, query)
+                records, total = await self._own(connection, username, listing)
         return Page[Proposal](
-            items=tuple(Proposal.model_validate_json(row.record) for row in rows), total=total
+            items=tuple(Proposal.model_validate_json(record) for record in records), total=total
         )
 
-    async def _total(
-        self, connection: AsyncConnection, username: str, listing: Listing, query: ListingQuery
-    ) -> int:
-        """Count, or remember: who turns pages and sorts tens of thousands is not to wait for the count."""
-        read_at = await connection.scalar(select(snapshots.c.read_at))
-        asked = listing.model_copy(update={"offset": 0, "limit": 0, "column": "", "descending": False})
-        key = (read_at, username, asked)
-        if key not in self._totals:
-            self._totals[key] = int(await connection.scalar(query.total()) or 0)
-            if len(self._totals) > MAX_TOTALS:
-                self._totals.popitem(last=False)
-        return self._totals[key]
+    async def _own(
+        self, connection: AsyncConnection, username: str, listing: Listing
+    ) -> tuple[Sequence[str], int]:
+        dialect = connection.dialect.name
+        rows = (await connection.execute(own_page(listing, username, dialect))).all()
+        if rows or listing.offset == 0:
+            return [row.record for row in rows], int(rows[0].total) if rows else 0
+        return [], int(await connection.scalar(own_total(listing, username, dialect)) or 0)
+
+    async def _seen(
+        self, connection: AsyncConnection, username: str, instruments: Sequence[str], listing: Listing
+    ) -> tuple[Sequence[str], int]:
+        own = (
+            await connection.scalars(select(members.c.proposal).where(members.c.username == username))
+        ).all()
+        index = await self._index.index(connection)
+        page, total = index.find(listing, own=own, instruments=instruments)
+        rows = await connection.execute(
+            select(proposals.c.identifier, proposals.c.record).where(proposals.c.identifier.in_(page))
+        )
+        records = {row.identifier: row.record for row in rows}
+        return [records[each] for each in page], total
 
     # --- one proposal
 

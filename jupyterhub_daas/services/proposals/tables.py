@@ -1,11 +1,11 @@
 """The tables of the directory's snapshot.
 
-`record` is a thing as the API answers it; what is searched and sorted by stands beside it, folded. Sites
-repeat text and keys of a proposal for each instrument, side by side as its scientists search them: they may
-see tens of thousands, all others a few.
+`record` is a thing as the API answers it; what is searched and sorted by stands beside it, folded. Who sees a
+few proposals is answered from these; for scientists of an instrument, who may see tens of thousands, the
+index holds the same in its parts.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 from jupyterhub_daas.database.columns import UtcDateTime
 
@@ -58,15 +58,14 @@ scientists = Table(
 )
 Index("daas_directory_scientist_instrument", scientists.c.instrument)
 
+# What a list can be sorted by.
+SORT_KEYS = ("state", "identifier_key", "title_key", "abstract_key", "instrument_key")
+
 proposals = Table(
     "daas_directory_proposal",
     metadata,
     Column("identifier", Key, primary_key=True),
-    Column("state", Key, nullable=False),
-    Column("identifier_key", Key, nullable=False),
-    Column("title_key", Key, nullable=False),
-    Column("abstract_key", Key, nullable=False),
-    Column("instrument_key", Key, nullable=False),
+    *(Column(key, Key, nullable=False) for key in SORT_KEYS),
     Column("text", Text, nullable=False),
     Column("folder", Text),
     Column("record", Text, nullable=False),
@@ -89,20 +88,16 @@ sites = Table(
     metadata,
     Column("instrument", Key, primary_key=True),
     Column("proposal", Key, primary_key=True),
-    Column("state", Key, nullable=False),
-    Column("identifier_key", Key, nullable=False),
-    Column("title_key", Key, nullable=False),
-    Column("abstract_key", Key, nullable=False),
-    Column("instrument_key", Key, nullable=False),
-    Column("text", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 Index("daas_directory_site_proposal", sites.c.proposal)
-# A page is a walk along one of these.
-SORT_KEYS = ("identifier_key", "title_key", "abstract_key", "instrument_key")
-for _key in SORT_KEYS:
-    Index(f"daas_directory_site_{_key}", sites.c.instrument, sites.c[_key], sites.c.proposal, sites.c.state)
-Index("daas_directory_site_state", sites.c.instrument, sites.c.state, sites.c.proposal)
+
+index_parts = Table(
+    "daas_directory_index",
+    metadata,
+    Column("part", Key, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
 
 datasets = Table(
     "daas_directory_dataset",

@@ -26,7 +26,7 @@ from tests.services.proposals.service import ProposalsProcess
 )
 def test_sorts_by_each_column(service: ProposalsProcess, sort: str, expected: list[str]) -> None:
     assert service.identifiers("amara", "amara", sort=sort) == expected
-    # The same order where the pages are walks along the instruments' indexes.
+    # The same order where the pages come from the index.
     seen = [each for each in expected if each != "HC-1"]
     assert service.identifiers("chiara", "chiara", sort=sort) == seen
 

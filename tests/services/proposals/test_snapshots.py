@@ -138,7 +138,7 @@ async def test_an_identity_can_move_to_another_person(directory: AsyncEngine) ->
     assert [each and each.username for each in found] == ["bob", "ann"]
 
 
-async def test_a_count_is_not_remembered_beyond_its_snapshot(directory: AsyncEngine) -> None:
+async def test_an_index_is_not_used_beyond_its_snapshot(directory: AsyncEngine) -> None:
     await write(directory, FIRST)
     store = DirectoryStore(directory)
     assert (await store.proposals_of("cas", Listing(limit=1))).total == 2
@@ -211,26 +211,3 @@ async def test_absent_and_forbidden_take_the_same_way(directory: AsyncEngine) ->
 
     assert await way("P", "bob") == await way("NONE", "bob") == await way("P", "nobody")
     event.remove(directory.sync_engine, "before_cursor_execute", note)
-
-
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-async def test_large_lists_walk_along_indexes(directory: AsyncEngine) -> None:
-    """The page of an instrument's scientist sorts nothing but the page itself."""
-    await write(directory, FIRST)
-    statements: list[tuple[str, Any]] = []
-
-    @event.listens_for(directory.sync_engine, "before_cursor_execute")
-    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        statements.append((statement, parameters))
-
-    for column in ("identifier_key", "title_key", "abstract_key", "instrument_key", "state"):
-        await DirectoryStore(directory).proposals_of("cas", Listing(column=column, descending=True))
-    pages = [each for each in statements if "LIMIT" in each[0]]
-    assert len(pages) == 5
-    event.remove(directory.sync_engine, "before_cursor_execute", note)
-    async with directory.connect() as connection:
-        for statement, parameters in pages:
-            plan = await connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
-            steps = [str(row.detail) for row in plan]
-            assert any("COVERING INDEX daas_directory_site_" in step for step in steps), steps
-            assert not any(step.startswith("SCAN daas_directory") for step in steps), steps
