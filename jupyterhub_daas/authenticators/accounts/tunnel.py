@@ -33,9 +33,15 @@ async def tunnel(host: str, port: int, context: ssl.SSLContext) -> AsyncIterator
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            near_writer.transport.abort()
+            _abort(near_writer)
     finally:
         far.close()
+        _abort(writer)
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    # Python 3.11.2 fails where the server has ended the connection meanwhile.
+    with contextlib.suppress(AttributeError):
         writer.transport.abort()
 
 

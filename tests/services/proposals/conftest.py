@@ -35,7 +35,7 @@ def service(
         yield from _running(folder, hub, None)
         return
     server: Postgres = request.getfixturevalue("postgres")
-    yield from _running(folder, hub, server.create_database("daas_service"))
+    yield from _running(folder, hub, server.create_database(folder.name))
 
 
 @pytest.fixture
