@@ -1,5 +1,6 @@
 """Proposals with their experiments, members, datasets and mounts."""
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import Enum
 from pathlib import PurePosixPath
@@ -65,6 +66,11 @@ class Memberships(Model):
     """Some memberships."""
 
     items: Annotated[tuple[Membership, ...], Field(max_length=500)] = ()
+
+
+def role_of(username: str, members: Collection[Member]) -> MemberRole | None:
+    """Return what a person is on a proposal with these members; None if she is not on it."""
+    return next((each.role for each in members if each.username == username), None)
 
 
 class Experiment(Model):

@@ -186,7 +186,7 @@ class DaasSpawner(DelegatingSpawner):
         self._trail.begin()
         try:
             admission = await self._admit(session_id)
-            self._trail.admitted(admission.launch)
+            self._trail.admitted(admission.launch, admission.role)
             self._build_child(admission.launch)
             await self._reserve(admission)
         except DaasError as error:

@@ -13,6 +13,7 @@ from jupyterhub_daas.core.access import check_profile, check_proposal, check_sta
 from jupyterhub_daas.core.launch import Launch, build_launch
 from jupyterhub_daas.core.lifetimes import Lifetime, lifetime_for
 from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.proposals import MemberRole, role_of
 from jupyterhub_daas.core.reservations import ReservationRequest
 from jupyterhub_daas.core.selection import Selection
 from jupyterhub_daas.errors import AccountUnknownError, DaasError, NotAMemberError, NotFoundError
@@ -27,6 +28,7 @@ class Admission:
 
     launch: Launch
     request: ReservationRequest
+    role: MemberRole
 
 
 async def admit(
@@ -51,9 +53,10 @@ async def admit(
         field="proposal",
     )
     # Asked at once, judged in this order.
-    standing, proposal, mounts, person = await asyncio.gather(
+    standing, proposal, members, mounts, person = await asyncio.gather(
         accounts.standing(username),
         proposals.proposal(selection.proposal),
+        proposals.members(selection.proposal),
         proposals.mounts(selection.proposal, username),
         proposals.person(username),
         return_exceptions=True,
@@ -61,6 +64,9 @@ async def admit(
     standing = _known(standing, no_account)
     check_standing(standing)
     proposal, mounts = _known(proposal, not_a_member), _known(mounts, not_a_member)
+    role = role_of(username, _known(members, not_a_member).items)
+    if role is None:
+        raise not_a_member
     check_proposal(proposal)
     person = _known(person, no_account)
     roles = standing.roles_for(proposal, now)
@@ -78,7 +84,7 @@ async def admit(
         session=session,
         expires_at=lifetime.expires_at(now),
     )
-    return Admission(launch, _request(launch, instruments, lifetime))
+    return Admission(launch, _request(launch, instruments, lifetime), role)
 
 
 def _request(launch: Launch, instruments: tuple[str, ...], lifetime: Lifetime) -> ReservationRequest:

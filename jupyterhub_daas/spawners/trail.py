@@ -18,6 +18,7 @@ from jupyterhub_daas.core.audit import (
 )
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.names import IDENTIFIER, SESSION_ID, USERNAME, matches
+from jupyterhub_daas.core.proposals import MemberRole
 from jupyterhub_daas.core.selection import Selection
 from jupyterhub_daas.errors import BackendError, DaasError, UpstreamError
 
@@ -32,6 +33,7 @@ class SessionTrail:
         self._actor = HUB
         self._selection: Selection | None = None
         self._launch: Launch | None = None
+        self._role = MemberRole.MEMBER
         # None: nothing was started by this hub process, but one before it may have.
         self._up: bool | None = None
 
@@ -44,9 +46,9 @@ class SessionTrail:
         """Note what is asked for."""
         self._selection = selection
 
-    def admitted(self, launch: Launch) -> None:
-        """Note what may start."""
-        self._launch = launch
+    def admitted(self, launch: Launch, role: MemberRole) -> None:
+        """Note what may start, and what the person is on the proposal."""
+        self._launch, self._role = launch, role
 
     def started(self) -> None:
         """Tell that the session is up, and which data it has."""
@@ -58,7 +60,8 @@ class SessionTrail:
         self._tell(AuditAction.START, self._actor, details={**chosen, "backend": selection.backend})
         if launch.mounts:
             folders = ", ".join(f"{mount.target} ({mount.mode.value})" for mount in launch.mounts)
-            self._tell(AuditAction.DATA_ACCESS, self._actor, details={"folders": shown(folders)})
+            details = {"folders": shown(folders), "role": self._role.value}
+            self._tell(AuditAction.DATA_ACCESS, self._actor, details=details)
 
     def refused(self, error: DaasError) -> None:
         """Tell why the session did not start."""

@@ -66,14 +66,31 @@ def test_a_session_is_told_from_start_to_stop(portal: Portal, told: Any) -> None
     assert start["details"] == {"environment": "works", "flavour": "small", "backend": "local"}
     assert "(ro)" in access["details"]["folders"]
     accesses = portal.stack.call("accounts", "GET", f"proposals/{PROPOSAL}/accesses", token=token).json()
-    assert (accesses["items"][0]["person"], accesses["items"][0]["session"]) == ("amara", NAME)
+    latest = accesses["items"][0]
+    assert (latest["person"], latest["session"], latest["role"], latest["by"]) == (
+        "amara",
+        NAME,
+        "member",
+        "",
+    )
 
 
 def test_a_start_by_others_is_told_on_whose_behalf(portal: Portal, told: Any) -> None:
     portal.start(NAME)
     portal.wait_ready(NAME)
-    start = told(NAME, 1, "start")[0]
+    start, access = told(NAME, 2)
     assert (start["actor"], start["on_behalf_of"]) == ({"kind": "service", "name": "tests"}, "amara")
+    assert (access["actor"], access["on_behalf_of"]) == (start["actor"], "amara")
+    (latest,) = portal.stack.call("accounts", "GET", f"proposals/{PROPOSAL}/accesses?limit=1").json()["items"]
+    assert (latest["person"], latest["by"]) == ("amara", "tests")
+
+
+def test_staff_who_open_the_data_are_marked(portal: Portal, told: Any) -> None:
+    portal.stack.accept_conditions("chiara")
+    portal.start(NAME, person="chiara")
+    portal.wait_ready(NAME, "chiara")
+    (access,) = told(NAME, 1, "data_access")
+    assert (access["on_behalf_of"], access["details"]["role"]) == ("chiara", "instrument_scientist")
 
 
 @pytest.mark.parametrize(
