@@ -1,6 +1,6 @@
 """Client of the account API."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access import Standing
@@ -109,7 +109,9 @@ class AccountsClient(ServiceClient):
         """Return the head of the trail, and whether its latest events hold together."""
         return self.parse(TrailState, await self.call("GET", "audit/state", token=token))
 
-    def export(self, query: Mapping[str, str | None], *, token: str | None = None) -> AsyncIterator[bytes]:
+    def export(
+        self, query: Mapping[str, str | None], *, token: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the events of an interval as JSON lines; raise if they end before their end."""
         return self.stream("audit/export", query=query, token=token)
 

@@ -5,7 +5,7 @@ answer enters a message.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -92,7 +92,7 @@ class ServiceClient:
 
     async def stream(
         self, path: str, *, query: Mapping[str, str | int | None] | None = None, token: str | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Yield an answer of any size as it comes; raise if it is cut off."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._deadline, sock_read=PAUSE_SECONDS)
         try:

@@ -154,8 +154,10 @@ class AccessesHandler(TrailHandler):
         proposals: ProposalsClient | None = self.settings["proposals"]
         if proposals is None:
             raise UpstreamUnavailableError("There is no proposals service.", service="proposals")
-        # Whoever gets the proposal's folders may know who else did; others not even that it exists.
-        await proposals.mounts(identifier, self.caller.name)
+        # Whoever may have the proposal's data may know who else had it; others not even that it exists.
+        team = await proposals.members(identifier)
+        if self.caller.name not in {each.username for each in team.items}:
+            raise NotFoundError("There is nothing here for you.")
 
 
 def _access(record: AuditRecord) -> DataAccess:
