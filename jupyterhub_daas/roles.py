@@ -27,6 +27,9 @@ SCOPES = {
 # What a person needs of the hub to start and end her own sessions through the portal.
 OWN_SESSIONS = ("read:users:name!user", "read:servers!user", "start:servers!user", "delete:servers!user")
 
+# What staff's pages of the portal need: to read the audit trail, and to know who may administer the hub.
+STAFF_PAGES = ("custom:daas:audit:read", "admin-ui")
+
 STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
     Role.ADMIN: (
         "custom:daas:people:read",
@@ -111,8 +114,8 @@ def access(services: Collection[str]) -> list[str]:
 
 
 def portal_scopes(services: Collection[str]) -> list[str]:
-    """Return what the portal's token for a person may carry at most."""
-    return [*access(services), *OWN_SESSIONS]
+    """Return what the portal's token for a person may carry at most; of what she lacks it carries nothing."""
+    return [*access(services), *OWN_SESSIONS, *STAFF_PAGES]
 
 
 def set_roles(c: Any, started: set[str], hub_service: str) -> None:

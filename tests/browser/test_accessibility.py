@@ -3,6 +3,7 @@
 Each is looked at on a desk, on a phone, and in the dark.
 """
 
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -21,11 +22,15 @@ OWN = [
     "proposals?search=nothing+has+this",
     "proposals?favourites=true",
     f"proposals/{PROPOSAL}",
+    f"proposals/{PROPOSAL}/accesses",
+    f"proposals/{PROPOSAL}/accesses?before=1980-01-01T00:00:00.000000Z_1",
     f"launch?proposal={PROPOSAL}",
     f"launch?proposal={PROPOSAL}&environment=jupyter",
     "quotas",
     "help",
     "conditions",
+    "activity",
+    "activity?before=1980-01-01T00:00:00.000000Z_1",
     "proposals/19990101",
     "/hub/home",
     "/hub/token",
@@ -71,6 +76,44 @@ async def bruno(chromium: Browser, site: Stack) -> AsyncIterator[Visitor]:
 async def test_page_of_a_person(bruno: Visitor, path: str) -> None:
     await bruno.open(path)
     await assert_accessible(bruno.page)
+
+
+@pytest.fixture(scope="module")
+async def sofia(chromium: Browser, site: Stack) -> AsyncIterator[Visitor]:
+    """Sofia, an administrator, logged in once for all of these."""
+    context = await chromium.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    somebody = Visitor(site, await context.new_page())
+    await somebody.enter("sofia")
+    yield somebody
+    await context.close()
+
+
+@pytest.mark.parametrize("path", ["audit", "audit?action=share", "audit?person=No+Body&since=2026-01-01"])
+async def test_page_of_an_administrator(sofia: Visitor, path: str) -> None:
+    await sofia.open(path)
+    await assert_accessible(sofia.page)
+
+
+async def test_details_of_events(sofia: Visitor, site: Stack) -> None:
+    event = {
+        "event_id": secrets.token_hex(16),
+        "time": "2001-02-03T12:00:00Z",
+        "actor": {
+            "kind": "identity",
+            "name": "28c5353b8bb34984a8bd4169ba94c606 https://idp.example.org/realm",
+        },
+        "action": "denial",
+        "object": {"kind": "identity", "key": "https://idp.example.org/realm/" + "a" * 80},
+        "outcome": "refused",
+        "reason": "account_unknown",
+        "proposal": PROPOSAL,
+        "details": {"provider": "umbrella", "cause": "x" * 120},
+    }
+    site.call("accounts", "POST", "audit", json=event).raise_for_status()
+    await sofia.open("audit?until=2001-02-04")
+    await sofia.page.locator(".daas-trail summary").first.click()
+    await expect(sofia.page.get_by_text("x" * 120)).to_be_visible()
+    await assert_accessible(sofia.page)
 
 
 async def test_open_menu_and_abstract(bruno: Visitor) -> None:

@@ -83,6 +83,23 @@ async def test_logs_in_stars_and_starts_by_keyboard(visitor: Visitor) -> None:
     await page.wait_for_url(re.compile(r"/(spawn-pending|user)/bruno/"))
 
 
+async def test_reads_the_trail_by_keyboard(visitor: Visitor) -> None:
+    await visitor.enter("sofia")
+    page = visitor.page
+    await press_until(page, "sofia")
+    await page.keyboard.press("Enter")
+    await press_until(page, "Audit")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Audit", level=1)).to_be_visible()
+    await press_until(page, "person")
+    await page.keyboard.type("sofia")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("rowheader", name="Signed in").first).to_be_visible()
+    await press_until(page, "Details of event")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".daas-trail details[open] dl")).to_be_visible()
+
+
 async def test_the_menu_opens_and_closes_by_keyboard(visitor: Visitor) -> None:
     await visitor.enter("bruno")
     page = visitor.page
@@ -134,6 +151,12 @@ async def test_works_without_script(scriptless: Visitor) -> None:
 
     await page.get_by_role("link", name="Title").click()
     await expect(page.locator('th[aria-sort="ascending"]')).to_contain_text("Title")
+    await page.locator("[data-menu] > summary").click()
+    await page.get_by_role("link", name="My activity").click()
+    await expect(page.get_by_role("rowheader", name="Conditions of use accepted").first).to_be_visible()
+    await page.locator(".daas-trail summary").first.click()
+    await expect(page.locator(".daas-trail details[open] dl")).to_be_visible()
+    await scriptless.open("proposals?search=cement")
     name = await scriptless.start("20190417", "Jupyter")
     # The page of the progress loads itself again until the session is there.
     await page.wait_for_url(f"**/user/amara/{name}/**", timeout=90_000)

@@ -12,7 +12,17 @@ from tests.portal.browsing import NAVIGATES, arrive, listed, portal, post
 from tests.support.stack import Stack, xsrf_of
 
 PUBLIC = ["", "about", "partners", "help"]
-PRIVATE = ["proposals", "proposals/20180301", "launch?proposal=20180301", "quotas", "conditions"]
+PRIVATE = [
+    "proposals",
+    "proposals/20180301",
+    "proposals/20180301/accesses",
+    "launch?proposal=20180301",
+    "quotas",
+    "conditions",
+    "activity",
+    "audit",
+    "audit/export",
+]
 
 
 @pytest.fixture

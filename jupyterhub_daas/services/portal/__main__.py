@@ -20,6 +20,12 @@ from jupyterhub_daas.services.portal.proposals import (
 )
 from jupyterhub_daas.services.portal.public import AboutHandler, HelpHandler, PartnersHandler, WelcomeHandler
 from jupyterhub_daas.services.portal.quota_page import QuotasHandler
+from jupyterhub_daas.services.portal.trail import (
+    AccessesHandler,
+    ActivityHandler,
+    AuditHandler,
+    ExportHandler,
+)
 
 ROUTES: list[Route] = [
     ("", WelcomeHandler),
@@ -29,10 +35,14 @@ ROUTES: list[Route] = [
     ("conditions", ConditionsHandler),
     ("proposals", ProposalsHandler),
     (r"proposals/([A-Za-z0-9][A-Za-z0-9._-]{0,63})", ProposalHandler),
+    (r"proposals/([A-Za-z0-9][A-Za-z0-9._-]{0,63})/accesses", AccessesHandler),
     ("favourites", FavouriteFormHandler),
     (r"api/v1/favourites/([A-Za-z0-9][A-Za-z0-9._-]{0,63})", FavouriteHandler),
     ("launch", LaunchHandler),
     ("quotas", QuotasHandler),
+    ("activity", ActivityHandler),
+    ("audit", AuditHandler),
+    ("audit/export", ExportHandler),
     (f"static/{NAME}", StaticHandler, {"path": str(STATIC_PATH)}),
 ]
 

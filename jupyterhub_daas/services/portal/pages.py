@@ -36,6 +36,7 @@ from jupyterhub_daas.services.portal.recent import RecentAccounts
 log = logging.getLogger("jupyterhub_daas.services.portal")
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
+AUDIT_READ = "custom:daas:audit:read"
 SAFE_METHODS = ("GET", "HEAD")
 TITLES = {
     400: "This could not be done",
@@ -90,6 +91,7 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
     public = False
     person: str | None = None
     admin = False
+    auditor = False
 
     async def prepare(self) -> None:
         """Find out who is there, before anything else."""
@@ -104,7 +106,8 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
         model = await self._model()
         if model is not None:
             self.person = model["name"]
-            self.admin = "admin-ui" in model.get("scopes", ())
+            scopes = model.get("scopes", ())
+            self.admin, self.auditor = "admin-ui" in scopes, AUDIT_READ in scopes
         elif not self.public:
             self.redirect(self.get_login_url())
 
@@ -198,7 +201,13 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
     def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> None:
         """Finish with a page."""
         templates: Environment = self.settings["templates"]
-        shared = {"look": self.look, "person": self.person, "admin": self.admin, "current": ""}
+        shared = {
+            "look": self.look,
+            "person": self.person,
+            "admin": self.admin,
+            "auditor": self.auditor,
+            "current": "",
+        }
         if self.person is not None:
             token = self.xsrf_token
             shared["xsrf"] = token.decode("ascii") if isinstance(token, bytes) else token

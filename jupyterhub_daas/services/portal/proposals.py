@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, Field
 
 from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.access import Standing
+from jupyterhub_daas.core.audit import DataAccess, Stretch
 from jupyterhub_daas.core.names import Identifier
 from jupyterhub_daas.core.proposals import Page, Proposal
 from jupyterhub_daas.services.handlers import ApiHandler
@@ -16,6 +18,7 @@ from jupyterhub_daas.services.portal.recent import Account
 
 PAGE = 20
 DATASETS = 20
+ACCESSES = 5
 MAX_FAVOURITES = 100
 COLUMNS = ("identifier", "title", "abstract", "instrument", "state")
 PageNumber = Annotated[int, Field(ge=1, le=100_000)]
@@ -107,7 +110,7 @@ class ProposalHandler(PageHandler):
         asked = self.fields(_Part)
         client: ProposalsClient = self.clients.proposals
         token = self.token
-        proposal, members, datasets, quota, favourites, standing = await asyncio.gather(
+        proposal, members, datasets, quota, (favourites, standing, accesses) = await asyncio.gather(
             client.proposal(identifier, token=token),
             client.members(identifier, token=token),
             client.datasets(
@@ -118,8 +121,7 @@ class ProposalHandler(PageHandler):
                 token=token,
             ),
             self.clients.quotas.quota_of_proposal(identifier, token=token),
-            self.clients.accounts.favourites(self.me, token=token),
-            self.clients.accounts.standing(self.me, token=token),
+            self._of_accounts(identifier),
         )
         if self.asks_for_conditions(standing, self.request.uri or ""):
             return
@@ -129,6 +131,8 @@ class ProposalHandler(PageHandler):
             current="proposals",
             proposal=proposal,
             members=members.items,
+            names={each.username: each.display_name for each in members.items},
+            accesses=accesses,
             datasets=datasets,
             asked=asked,
             first=(asked.page - 1) * DATASETS,
@@ -139,6 +143,14 @@ class ProposalHandler(PageHandler):
             favourite=identifier in favourites,
             blocked=standing.blocked,
             offered=environments_for(self.facility_settings.catalogue, proposal, roles),
+        )
+
+    async def _of_accounts(self, identifier: str) -> tuple[tuple[str, ...], Standing, Stretch[DataAccess]]:
+        accounts, token = self.clients.accounts, self.token
+        return await asyncio.gather(
+            accounts.favourites(self.me, token=token),
+            accounts.standing(self.me, token=token),
+            accounts.accesses(identifier, limit=ACCESSES, token=token),
         )
 
 
