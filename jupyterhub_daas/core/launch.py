@@ -8,7 +8,7 @@ from pydantic import Field
 from jupyterhub_daas.core.catalogue import Catalogue, Environment, Flavour, Profile
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import Identifier, SessionId, Slug
-from jupyterhub_daas.core.people import Person
+from jupyterhub_daas.core.people import Person, Role
 from jupyterhub_daas.core.proposals import Mount
 from jupyterhub_daas.core.selection import Selection
 
@@ -19,6 +19,7 @@ class Launch(Model):
     session_id: SessionId
     session: Slug
     person: Person
+    roles: tuple[Role, ...] = ()
     proposal: Identifier
     environment: Environment
     backend: Slug
@@ -35,6 +36,7 @@ def build_launch(
     catalogue: Catalogue,
     *,
     person: Person,
+    roles: tuple[Role, ...] = (),
     mounts: tuple[Mount, ...],
     session_id: str,
     session: str,
@@ -46,6 +48,7 @@ def build_launch(
         session_id=session_id,
         session=session,
         person=person,
+        roles=roles,
         proposal=selection.proposal,
         environment=catalogue.environments[selection.environment],
         backend=selection.backend,

@@ -28,6 +28,12 @@ class Lifetime(Model):
     lifetime: timedelta | None = None
     idle: timedelta | None = None
 
+    def within(self, longest: timedelta | None) -> "Lifetime":
+        """Return what holds where no session may run longer than that."""
+        if longest is None or (self.lifetime is not None and self.lifetime <= longest):
+            return self
+        return self.model_copy(update={"lifetime": longest})
+
     def expires_at(self, start: datetime) -> datetime | None:
         """Return when a session that starts now ends at the latest."""
         return None if self.lifetime is None else start + self.lifetime

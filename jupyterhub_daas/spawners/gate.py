@@ -74,11 +74,20 @@ async def admit(
     check_profile(deployment.catalogue.profiles[selection.profile], roles=roles, instruments=instruments)
     if person.username != username or proposal.identifier != selection.proposal:
         raise no_account
-    lifetime = lifetime_for(deployment.settings.lifetimes, roles=roles, flavour=selection.flavour)
+    held = tuple(sorted(roles, key=lambda role: role.value))
+    longest = deployment.backends[selection.backend].longest(
+        deployment.catalogue.profiles[selection.profile],
+        deployment.catalogue.flavours[selection.flavour],
+        held,
+    )
+    lifetime = lifetime_for(deployment.settings.lifetimes, roles=roles, flavour=selection.flavour).within(
+        longest
+    )
     launch = build_launch(
         selection,
         deployment.catalogue,
         person=person,
+        roles=held,
         mounts=mounts,
         session_id=session_id,
         session=session,

@@ -58,3 +58,23 @@ def test_expiry_counts_from_the_start() -> None:
 def test_refuses_hours_that_are_none(name: str, value: object) -> None:
     with pytest.raises(ValidationError):
         LifetimeRule.model_validate({name: value})
+
+
+@pytest.mark.parametrize(
+    ("own", "longest", "expected"),
+    [
+        (None, None, None),
+        (8, None, 8),
+        (8, 4, 4),
+        (4, 8, 4),
+        (None, 4, 4),
+    ],
+)
+def test_the_shorter_of_rule_and_backend_counts(
+    own: int | None, longest: int | None, expected: int | None
+) -> None:
+    def hours(count: int | None) -> timedelta | None:
+        return None if count is None else timedelta(hours=count)
+
+    found = Lifetime(lifetime=hours(own), idle=timedelta(hours=1)).within(hours(longest))
+    assert found == Lifetime(lifetime=hours(expected), idle=timedelta(hours=1))

@@ -6,6 +6,7 @@ carries the hub's id and the session's id, so that after any crash both sides ca
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
 from jupyterhub.spawner import Spawner
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.errors import ConfigurationError
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -58,6 +60,10 @@ class Backend(ABC):
     async def read_log(self, session_id: str, *, lines: int) -> str:
         """Return the last lines of a session's own log, for its owner only; raise if it cannot be read."""
         return "This backend keeps no log of a session."
+
+    def longest(self, profile: Profile, flavour: Flavour, roles: tuple[Role, ...]) -> timedelta | None:
+        """Return how long the backend lets a session run; ``None`` where it sets no limit of its own."""
+        return None
 
     def child_classes(self) -> tuple[type[Spawner], ...]:
         """Return the classes whose configuration is checked when the hub starts."""
