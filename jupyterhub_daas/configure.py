@@ -111,7 +111,8 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
     hub.tornado_settings = {**hub.get("tornado_settings", {}), "slow_spawn_timeout": 3}
     # A start that does not fit is refused by quotas; nobody is to meet the hub's own 429.
     hub.concurrent_spawn_limit = 0
-    hub.init_spawners_timeout = 120
+    # A session that waits for its place on a cluster does so beside a hub that works.
+    hub.init_spawners_timeout = 10
     # Asked before the hub makes a row for a session: names that are not ours leave none.
     hub.named_server_limit_per_user = SessionGate(settings.catalogue)
     hub.template_paths = [*hub.get("template_paths", []), str(files("jupyterhub_daas") / "templates")]

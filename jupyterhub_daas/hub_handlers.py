@@ -5,6 +5,7 @@ from typing import Any
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
 from jupyterhub_daas.spawners import handlers
+from jupyterhub_daas.spawners.backends.batch import callback
 
 
 def handlers_for(app: Any) -> list[tuple[Any, ...]]:
@@ -14,4 +15,4 @@ def handlers_for(app: Any) -> list[tuple[Any, ...]]:
     except ConfigurationError as error:
         app.log.critical("The configuration is wrong: %s", error)
         app.exit(1)
-    return [*handlers.HANDLERS, *assets.HANDLERS]
+    return [*handlers.HANDLERS, *callback.HANDLERS, *assets.HANDLERS]

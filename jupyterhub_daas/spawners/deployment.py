@@ -17,7 +17,10 @@ from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.spawners.backends.base import Backend
 
-KNOWN = {"local": "jupyterhub_daas.spawners.backends.local:LocalBackend"}
+KNOWN = {
+    "local": "jupyterhub_daas.spawners.backends.local:LocalBackend",
+    "slurm": "jupyterhub_daas.spawners.backends.slurm:SlurmBackend",
+}
 # The hub calls these on the front spawner only: on a child's class they would silently never run.
 OUTER_ONLY = (
     "pre_spawn_hook",

@@ -15,6 +15,7 @@ from traitlets.config import Config
 
 from jupyterhub_daas.core.names import SESSION_ID, matches
 from jupyterhub_daas.core.reconciliation import HubReport, LiveSession, SessionState, SessionWarnings
+from jupyterhub_daas.errors import BackendUnavailableError
 from jupyterhub_daas.spawners.daas import DaasSpawner, deployment_in
 
 SCOPE = "custom:daas:sessions:reconcile"
@@ -74,6 +75,8 @@ async def remove_orphans(users: Any, log: Any) -> list[str]:
                 log.warning("Removing what is left of session %s from backend %s", session_id, key)
                 await backend.remove(session_id)
                 removed.append(session_id)
+        except BackendUnavailableError as error:
+            log.warning("Backend %s cannot be reconciled now: %s", key, error.message)
         except Exception:
             # One backend that does not answer must not keep the others from being looked at.
             log.exception("Backend %s cannot be reconciled", key)

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.launch import build_launch
-from jupyterhub_daas.core.people import Person
+from jupyterhub_daas.core.people import Person, Role
 from jupyterhub_daas.core.proposals import Mount, MountMode
 from jupyterhub_daas.core.selection import Selection
 
@@ -33,6 +33,7 @@ def test_joins_selection_catalogue_person_and_mounts() -> None:
         selection,
         CATALOGUE,
         person=PERSON,
+        roles=(Role.STAFF,),
         mounts=(MOUNT,),
         session_id="0123456789abcdef",
         session="brave-curie",
@@ -49,6 +50,7 @@ def test_joins_selection_catalogue_person_and_mounts() -> None:
             "display_name": "",
             "email": None,
         },
+        "roles": ["staff"],
         "proposal": "20180301",
         "environment": {"key": "jupyter", "title": "Jupyter", "kind": "jupyter", "description": ""},
         "backend": "local",

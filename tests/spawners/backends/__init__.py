@@ -2,7 +2,8 @@
 
 from tests.spawners.backends.base import BackendUnderTest
 from tests.spawners.backends.local import Local
+from tests.spawners.backends.slurm import Slurm
 
-BACKENDS: tuple[type[BackendUnderTest], ...] = (Local,)
+BACKENDS: tuple[type[BackendUnderTest], ...] = (Local, Slurm)
 
 __all__ = ["BACKENDS", "BackendUnderTest"]
