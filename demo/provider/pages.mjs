@@ -2,22 +2,29 @@
 
 const escape = (text) => String(text).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
+let name = 'UmbrellaID';
+
+// What the provider calls itself: one process is one provider.
+export function setName(given) {
+  name = given;
+}
+
 function page(title, main) {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(title)} · UmbrellaID (demo)</title>
+<title>${escape(title)} · ${escape(name)} (demo)</title>
 <link rel="stylesheet" href="/style.css">
 </head>
 <body>
-<header><p class="brand">UmbrellaID <span>(demo)</span></p></header>
+<header><p class="brand">${escape(name)} <span>(demo)</span></p></header>
 <main>
 <h1>${escape(title)}</h1>
 ${main}
 </main>
-<footer><p>A demonstration on this computer. It is not the UmbrellaID of the facilities: never enter a real password.</p></footer>
+<footer><p>A demonstration on this computer. It is no real ${escape(name)}: never enter a real password.</p></footer>
 </body>
 </html>`;
 }

@@ -7,6 +7,7 @@
 //   client                   { id, secret, redirect_uris, post_logout_redirect_uris }
 //   people                   path of a file { login: { password, sub, ...claims } }
 //   access_token_seconds     how long an access token lives
+//   name                     optional: what it calls itself (default: UmbrellaID)
 //   key_file                 optional: where the signing key is kept from start to start, so that the portal can
 //                            still sign out whom it signed in before
 // The people file is read on each use: whoever is taken out of it is out at the next refresh.
@@ -14,11 +15,13 @@
 import { createHash, generateKeyPairSync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Provider } from 'oidc-provider';
-import { loginPage, noticePage, stylesheet } from './pages.mjs';
+import { loginPage, noticePage, setName, stylesheet } from './pages.mjs';
 
 const LARGEST_FORM = 4096;
 
 const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const name = settings.name ?? 'UmbrellaID';
+setName(name);
 const issuer = `http://127.0.0.1:${settings.port}`;
 const people = () => JSON.parse(readFileSync(settings.people, 'utf8'));
 const bySubject = (subject) => Object.values(people()).find((person) => person.sub === subject);
@@ -103,14 +106,14 @@ const provider = new Provider(issuer, {
       logoutSource: async (ctx, form) => {
         const nonce = randomBytes(16).toString('base64');
         sendPage(ctx, noticePage({
-          title: 'Sign out of UmbrellaID',
+          title: `Sign out of ${name}`,
           text: 'You have left the portal, and are now signed out here too.',
           form: `${form}<button type="submit" form="op.logoutForm" name="logout" value="yes">Sign out</button>
 <script nonce="${nonce}">document.querySelector('button').click()</script>`,
         }), 200, `'nonce-${nonce}'`);
       },
       postLogoutSuccessSource: async (ctx) => sendPage(ctx, noticePage({
-        title: 'Signed out', text: 'You are signed out of UmbrellaID.',
+        title: 'Signed out', text: `You are signed out of ${name}.`,
       })),
     },
   },
@@ -186,10 +189,12 @@ provider.use(async (ctx, next) => {
   } catch (error) {
     if (error.name !== 'SessionNotFound') throw error;
     return sendPage(ctx, noticePage({
-      title: 'This sign-in has expired', text: 'Go back to the portal and press the UmbrellaID button again.',
+      title: 'This sign-in has expired', text: 'Go back to the portal and begin again.',
     }), 400);
   }
 });
+// For whoever wants to know what the portal asks for; no token is written.
+provider.on('grant.success', (ctx) => console.log(`granted ${ctx.oidc.params.grant_type}`));
 provider.on('server_error', (ctx, error) => console.error(error));
 
 const server = provider.listen(settings.port, '127.0.0.1', () => console.log(`listening as ${issuer}`));

@@ -18,17 +18,18 @@ SECRET = "a-secret-of-the-tests-and-of-nobody-else"
 class Umbrella:
     """Play UmbrellaID; the people file is read at each use, so that a test can change or remove somebody."""
 
-    def __init__(self, folder: Path, *, access_token_seconds: int = 60) -> None:
+    def __init__(self, folder: Path, *, access_token_seconds: int = 60, name: str = "UmbrellaID") -> None:
         self.folder = folder
         self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.people = folder / "people.json"
         self._seconds = access_token_seconds
+        self._name = name
         self._process: subprocess.Popen[bytes] | None = None
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """Return what the portal configures of this provider."""
-        known = {"key": "umbrella", "title": "UmbrellaID", "issuer": self.issuer, "client_id": "hub"}
+        known = {"key": "umbrella", "title": self._name, "issuer": self.issuer, "client_id": "hub"}
         return {**known, "client_secret": SECRET, "scope": ["openid", "profile", "email"], **changes}
 
     def start(self, portal: str, *, key: str = "umbrella") -> "Umbrella":
@@ -47,7 +48,7 @@ class Umbrella:
             "redirect_uris": [f"{portal}/hub/auth/{key}/oauth_callback"],
             "post_logout_redirect_uris": [f"{portal}/hub/login"],
         }
-        settings = {"port": self.port, "client": client, "people": str(self.people)}
+        settings = {"port": self.port, "client": client, "people": str(self.people), "name": self._name}
         (self.folder / "settings.json").write_text(
             json.dumps({**settings, "access_token_seconds": self._seconds})
         )
@@ -70,6 +71,10 @@ class Umbrella:
             return requests.get(f"{self.issuer}/.well-known/openid-configuration", timeout=2).ok
         except requests.RequestException:
             return False
+
+    def granted(self, kind: str) -> int:
+        """Return how many tokens were granted for this kind, such as ``refresh_token``, since the start."""
+        return (self.folder / "provider.log").read_text().count(f"granted {kind}\n")
 
     def password_of(self, login: str) -> str:
         """Return somebody's password."""
