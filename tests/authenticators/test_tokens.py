@@ -225,10 +225,24 @@ def test_refuses_to_guess_between_two_keys_of_one_name() -> None:
     assert refusal.value.details["cause"] == "ambiguous_key"
 
 
-def test_never_uses_a_key_that_the_token_brings_along() -> None:
-    header = {"alg": "RS256", "jwk": OTHER.as_dict(private=False), "kid": "k1"}
-    forged = jwt.encode(header, good_claims(), OTHER)
+BROUGHT: dict[str, dict[str, Any]] = {
+    "the key itself": {"jwk": OTHER.as_dict(private=False)},
+    "where keys are": {"jku": "https://evil.example/jwks"},
+    "where a certificate is": {"x5u": "https://evil.example/certificate"},
+}
+
+
+@pytest.mark.parametrize("header", BROUGHT.values(), ids=BROUGHT)
+def test_never_uses_a_key_that_the_token_brings_along(header: dict[str, Any]) -> None:
+    forged = jwt.encode({"alg": "RS256", "kid": "k1", **header}, good_claims(), OTHER)
     with pytest.raises(UnauthenticatedError):
+        verify(forged, KEYS, EXPECTED, now=NOW)
+
+
+@pytest.mark.parametrize("kid", ["../../dev/null", "k1' OR '1'='1", "K1", "k1 ", ""])
+def test_a_name_of_a_key_is_compared_and_never_looked_up(kid: str) -> None:
+    forged = jwt.encode({"alg": "RS256", "kid": kid}, good_claims(), OTHER)
+    with pytest.raises(UnknownKeyError):
         verify(forged, KEYS, EXPECTED, now=NOW)
 
 
