@@ -248,3 +248,28 @@ def test_a_name_of_a_key_is_compared_and_never_looked_up(kid: str) -> None:
 
 def test_the_leeway_is_two_minutes() -> None:
     assert tokens.LEEWAY == 120
+
+
+@pytest.mark.parametrize("moment", [NOW, NOW - 300, NOW - 300 - tokens.LEEWAY, NOW + tokens.LEEWAY])
+def test_takes_a_sign_in_of_these_minutes_as_a_proof(moment: float) -> None:
+    tokens.check_just_now({"auth_time": moment}, 300, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"auth_time": None},
+        {"auth_time": True},
+        {"auth_time": str(NOW)},
+        {"auth_time": float("nan")},
+        {"auth_time": float("inf")},
+        {"auth_time": NOW - HOUR},
+        {"auth_time": NOW + HOUR},
+        {"auth_time": NOW - 301 - tokens.LEEWAY},
+    ],
+    ids=str,
+)
+def test_refuses_a_proof_that_the_person_was_not_asked_for(claims: dict[str, Any]) -> None:
+    with pytest.raises(UnauthenticatedError, match="did not ask you to sign in anew"):
+        tokens.check_just_now(claims, 300, now=NOW)

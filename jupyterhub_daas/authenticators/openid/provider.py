@@ -27,6 +27,7 @@ from jupyterhub_daas.errors import (
 )
 
 FRESH = 10.0
+JUST_NOW = 300
 RETRY_AFTER = 3.0
 KEYS_LAST = 3600.0
 EARLY = 30
@@ -147,6 +148,9 @@ class OpenIDProvider:
             "code_challenge": state.challenge,
             "code_challenge_method": "S256",
         }
+        if state.purpose:
+            # With max_age a provider must say when the person signed in, whatever it makes of prompt.
+            query |= {"prompt": "login", "max_age": str(JUST_NOW)}
         return _with_query(metadata.authorization_endpoint, query)
 
     async def check_answers_issuer(self, issuer: str | None) -> None:
@@ -172,6 +176,8 @@ class OpenIDProvider:
             access_token=granted.access_token,
         )
         proven = await self._verify(granted.id_token, expected)
+        if state.purpose:
+            tokens.check_just_now(proven, JUST_NOW, now=self._clock())
         claims = await self._userinfo(granted.access_token, proven["sub"])
         identity = Identity(issuer=self.settings.issuer, subject=proven["sub"])
         return SignIn(identity, {**proven, **claims}, granted)

@@ -25,6 +25,8 @@ class SignInState(NamedTuple):
     state_id: str
     verifier: str
     next_url: str
+    # Empty for a sign-in; else the person only proves who she is, and her provider has to ask her anew.
+    purpose: str = ""
 
     @property
     def nonce(self) -> str:
@@ -52,9 +54,9 @@ def cookie_name(state_id: str) -> str:
     return COOKIE_PREFIX + hashlib.sha256(state_id.encode()).hexdigest()[:_MARK]
 
 
-def new_state(next_url: str) -> SignInState:
-    """Begin a sign-in that leads to this place of the portal."""
-    return SignInState(secrets.token_urlsafe(32), secrets.token_urlsafe(48), next_url)
+def new_state(next_url: str, purpose: str = "") -> SignInState:
+    """Begin a sign-in, or a proof, that leads to this place of the portal."""
+    return SignInState(secrets.token_urlsafe(32), secrets.token_urlsafe(48), next_url, purpose)
 
 
 def from_cookie(text: str, state_id: str) -> SignInState | None:

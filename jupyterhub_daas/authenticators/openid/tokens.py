@@ -104,6 +104,19 @@ def verify(id_token: str, keys: Sequence[SigningKey], expected: Expected, *, now
     return token.claims
 
 
+def check_just_now(claims: Mapping[str, Any], seconds: int, *, now: float) -> None:
+    """Refuse unless the provider asked the person herself within these seconds."""
+    moment: Any = claims.get("auth_time")
+    known = isinstance(moment, int | float) and not isinstance(moment, bool)
+    # What is no number compares as false to all.
+    if not known or not -LEEWAY <= now - moment <= seconds + LEEWAY:
+        raise UnauthenticatedError(
+            "The identity provider did not ask you to sign in anew, so this proves nothing. Sign out there, "
+            "and try again.",
+            cause="auth_time",
+        )
+
+
 def refused(cause: str) -> UnauthenticatedError:
     """Build the refusal of a token; the cause is for the log, the person can do nothing about it."""
     return UnauthenticatedError(
