@@ -12,6 +12,7 @@ from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
 from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
 
+from jupyterhub_daas.authenticators import proofs
 from jupyterhub_daas.authenticators.accounts.settings import read_sources
 from jupyterhub_daas.authenticators.attempts import AttemptLimit, Attempts
 from jupyterhub_daas.authenticators.entry import Arrival, PasswordGiven, auth_model
@@ -19,6 +20,7 @@ from jupyterhub_daas.authenticators.gate import MONITORING, Gate
 from jupyterhub_daas.authenticators.handlers import SignInRefusedError, handlers_for
 from jupyterhub_daas.authenticators.openid.state import UsedStates
 from jupyterhub_daas.authenticators.passwords import Passwords
+from jupyterhub_daas.authenticators.proofs import proof_of
 from jupyterhub_daas.authenticators.refresh import Refresher
 from jupyterhub_daas.authenticators.settings import (
     DEMANDED,
@@ -32,7 +34,7 @@ from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.names import USERNAME, matches
-from jupyterhub_daas.errors import DaasError
+from jupyterhub_daas.errors import AccountUnknownError, DaasError, NoEntryError
 
 LOOK_SECONDS = 1.0
 
@@ -227,9 +229,10 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 AttemptLimit(self.failures_per_address, self.failure_window),
             ),
         )
+        self.accounts = AccountsClient(self.service_urls["accounts"], self.service_token)
         self.gate = Gate(
             ProposalsClient(self.service_urls["proposals"], self.service_token),
-            AccountsClient(self.service_urls["accounts"], self.service_token),
+            self.accounts,
             denied=self.denied_subjects,
         )
         self.trail = SignInTrail(
@@ -274,18 +277,21 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
 
     async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
         """Return the auth model of an arrival that the gate admits; SignInRefusedError says why not."""
-        identity, provider, names_person = None, "", False
+        identity, provider, names_person, claims = None, "", False, dict[str, Any]()
         try:
             if isinstance(data, Arrival):  # only our callback handler makes one, no form and no JSON body
                 identity, provider = data.sign_in.identity, data.provider
-                self.gate.check_denied(data.sign_in.claims)
+                claims = data.sign_in.claims
+                self.gate.check_denied(claims)
                 admission = await self.gate.resolve(identity)
                 self.trail.login(admission.person.username, identity, provider, handler)
+                proofs.keep(handler, proof_of(identity, provider=provider, claims=claims, fresh=False))
                 return auth_model(admission, identity, provider=provider, tokens=data.sign_in.tokens)
             proven = await self.passwords.check(PasswordGiven.parse(data), handler.request.remote_ip)
             identity, names_person = proven
             admission = await self.gate.resolve(identity, facility_account=names_person)
             self.trail.login(admission.person.username, identity, provider, handler)
+            proofs.keep(handler, proof_of(identity, provider="", claims={}, fresh=True))
             return auth_model(admission, identity, provider="", tokens=None)
         except DaasError as error:
             self.log.warning(
@@ -295,6 +301,8 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 identity.issuer if identity else "-",
                 identity.subject[:80] if identity else "-",
             )
+            if identity is not None and isinstance(error, AccountUnknownError | NoEntryError):
+                proofs.keep(handler, proof_of(identity, provider=provider, claims=claims, fresh=not provider))
             self.trail.denial(error, identity, provider, handler, names_person=names_person)
             raise SignInRefusedError(error, identity) from error
 

@@ -14,9 +14,10 @@ from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import get_browser_protocol, url_path_join
 from tornado import web
 
-from jupyterhub_daas.authenticators import lock_outs, pages
+from jupyterhub_daas.authenticators import lock_outs, pages, proofs
 from jupyterhub_daas.authenticators.ending import EndLoginsHandler
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
+from jupyterhub_daas.authenticators.linking import PATH, PROVE, IdentitiesHandler
 from jupyterhub_daas.authenticators.openid import OpenIDProvider, SignIn
 from jupyterhub_daas.authenticators.openid.state import (
     COOKIE_PREFIX,
@@ -166,7 +167,7 @@ class ToProviderHandler(_ProviderHandler):
     async def get(self) -> None:
         """Begin a sign-in."""
         wanted = self._validate_next_url(self.get_argument("next", "")[:LONGEST_ARGUMENT])
-        state = new_state(wanted)
+        state = new_state(wanted, PROVE if self.get_query_argument(PROVE, "") else "")
         try:
             url = await self.provider.authorization_url(state, self.redirect_uri)
         except UpstreamError as error:
@@ -206,6 +207,9 @@ class FromProviderHandler(_ProviderHandler):
             self.authenticator.trail.denial(error, None, self.key, self)
             await self.refuse(error)
             return
+        if state.purpose == PROVE:
+            await self._prove(state, sign_in)
+            return
         try:
             user = await self.login_user(Arrival(self.key, sign_in))
         except SignInRefusedError as refusal:
@@ -221,6 +225,17 @@ class FromProviderHandler(_ProviderHandler):
         state = self._take_state()
         await self.provider.check_answers_issuer(self._argument("iss"))
         return state, await self.provider.sign_in(self._code(), state, self.redirect_uri)
+
+    async def _prove(self, state: SignInState, sign_in: SignIn) -> None:
+        """Keep in this browser that somebody is this identity; who is signed in here stays who it was."""
+        try:
+            self.authenticator.gate.check_denied(sign_in.claims)
+        except AccessError as error:
+            await self.refuse(error)
+            return
+        claims = sign_in.claims
+        proofs.keep(self, proofs.proof_of(sign_in.identity, provider=self.key, claims=claims, fresh=True))
+        self.redirect(self._validate_next_url(state.next_url) or url_path_join(self.hub.base_url, PATH))
 
     async def _refuse_person(self, refusal: SignInRefusedError, sign_in: SignIn) -> None:
         # The provider would sign the same person in again at once: offer the way to another account.
@@ -284,6 +299,7 @@ class DaasLogoutHandler(LogoutHandler):  # type: ignore[misc]
                 self.log.warning("Provider away at a logout: provider=%s", kept.provider)
             # Its tokens end with the provider's session; running sessions go on by the gate alone.
             await user.save_auth_state(kept.model_copy(update={"signed_out": True}).dump())
+        proofs.forget_all(self)
         await super().default_handle_logout()
 
     async def render_logout_page(self) -> None:
@@ -327,6 +343,7 @@ def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, typ
         ("/login", DaasLoginHandler),
         ("/logout", DaasLogoutHandler),
         (r"/daas/people/([^/]+)/end-logins", EndLoginsHandler),
+        (f"/{PATH}", IdentitiesHandler),
         *lock_outs.HANDLERS,
     ]
     for key, provider in providers.items():

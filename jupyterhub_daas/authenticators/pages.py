@@ -63,9 +63,16 @@ def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
 
 
 def _unknown(error: DaasError, identity: Identity | None) -> RefusalPage:
+    if error.details.get("cause") == "disputed":
+        text = (
+            "The user office and the links made here say that this account belongs to two different people."
+        )
+        advice = ("Please contact the user office; give them the identity shown below.", _OTHER_ACCOUNT)
+        return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
     text = "The facility does not know yet which person belongs to the account that you signed in with."
     advice = (
-        "Ask the user office to link it to your facility account; give them the identity shown below.",
-        _OTHER_ACCOUNT,
+        "Do you have another account that works here? Sign in with that one, open Sign-in methods in the "
+        "menu below your name, and link this one there.",
+        "If not, ask the user office to link it to you; give them the identity shown below.",
     )
     return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)

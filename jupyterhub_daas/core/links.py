@@ -5,9 +5,7 @@ decided, the identity is nobody's: nobody gets into another person's account by 
 """
 
 from enum import Enum
-from typing import Annotated, NamedTuple
-
-from pydantic import Field
+from typing import NamedTuple
 
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
@@ -80,7 +78,6 @@ class SessionsPolicy(str, Enum):
 
 
 class IdentitySettings(Model):
-    """Rules of linking: how long a proof counts, in seconds, and what unlinking does to sessions."""
+    """What becomes of a person's sessions when an identity is taken from her: ``end`` or ``keep``."""
 
-    proof_seconds: Annotated[int, Field(ge=60, le=3600)] = 300
     sessions_when_unlinked: SessionsPolicy = SessionsPolicy.END

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support.sign_in import browser, sign_in_with_provider
+from tests.support.sign_in import browser, first_form, sign_in_with_account, sign_in_with_provider
 from tests.support.stack import ISSUER, Stack, xsrf_of
 from tests.support.umbrella import Umbrella
 from tests.support.waiting import wait_until
@@ -165,3 +165,172 @@ def test_people_who_never_signed_in_can_be_linked_and_unlinked(whole: Stack) -> 
     assert by_staff(whole, "goran", identity, link=False).status_code == 204
     assert by_staff(whole, "goran", identity, link=False).status_code == 404
     assert by_staff(whole, "nobody", identity, link=True).status_code == 404
+
+
+# --- the page "Sign-in methods"
+
+
+def page_of(whole: Stack) -> str:
+    """Return the address of the page."""
+    return f"{whole.url}/hub/identities"
+
+
+def prove(whole: Stack, session: requests.Session, provider: Umbrella, login: str) -> requests.Response:
+    """Sign in once more, from the page and back to it."""
+    key = "umbrella" if "umbrella" in provider.folder.name else "keycloak"
+    known = {"key": key, "prove": "1", "next": "/hub/identities"}
+    answer = sign_in_with_provider(session, whole.url, login, provider.password_of(login), **known)
+    assert answer.url == page_of(whole), answer.text[:2000]
+    return answer
+
+
+def press(
+    whole: Stack, session: requests.Session, action: str, *, token: str | None = None, **fields: str
+) -> requests.Response:
+    """Send one of the page's forms."""
+    if token is None:
+        form = first_form(session.get(page_of(whole), timeout=30).text, "_xsrf")
+        token = form[1]["_xsrf"] if form else xsrf_of(session, "/hub/")
+    body = {"_xsrf": token, "action": action, **fields}
+    return session.post(page_of(whole), data=body, timeout=30)
+
+
+def is_confirmed(answer: requests.Response) -> bool:
+    """Tell whether the page takes it that the person herself is there."""
+    return 'data-confirmed="yes"' in answer.text
+
+
+def owner(whole: Stack, identity: dict[str, str]) -> str | None:
+    """Return whose an identity is."""
+    found: str | None = whole.call("accounts", "GET", "identities", params=identity).json()["username"]
+    return found
+
+
+def test_a_person_links_another_account_and_unlinks_it(
+    whole: Stack, umbrella: Umbrella, keycloak: Umbrella
+) -> None:
+    identity = identity_of(keycloak, "amara")
+    session, _ = sign_in(whole, umbrella, "amara")
+    page = session.get(page_of(whole), timeout=30)
+    assert umbrella.subject_of("amara") in page.text
+    assert not is_confirmed(page)
+
+    assert is_confirmed(prove(whole, session, umbrella, "amara"))
+    page = prove(whole, session, keycloak, "amara")
+    assert f'data-candidate="{identity["subject"]}"' in page.text
+    assert owner(whole, identity) is None
+    assert press(whole, session, "link", token="", **identity).status_code == 403
+    assert press(whole, session, "link", token="guessed", **identity).status_code == 403
+    assert owner(whole, identity) is None
+    page = press(whole, session, "link", **identity)
+    assert (page.status_code, page.url) == (200, f"{page_of(whole)}?done=linked")
+    assert owner(whole, identity) == "amara"
+
+    elsewhere, _ = sign_in(whole, keycloak, "amara")
+    assert is_in(whole, elsewhere)
+    token = own_token(whole, elsewhere, "amara")
+    page = press(whole, session, "unlink", **identity)
+    assert page.url.startswith(f"{whole.url}/hub/login")
+    assert owner(whole, identity) is None
+    assert not is_in(whole, elsewhere)
+    assert not is_in(whole, session)
+    assert not works(whole, token)
+    assert sign_in(whole, keycloak, "amara")[1].status_code == 403
+    page = session.get(
+        f"{whole.url}/hub/auth/umbrella/oauth_login",
+        timeout=30,
+        params={"next": "/hub/identities?done=unlinked"},
+    )
+    assert "Unlinked." in page.text
+    assert not is_confirmed(page)
+
+    for action in ("link", "unlink"):
+        event = events_about(whole, "amara", action)[0]
+        assert event["actor"] == {"kind": "person", "name": "amara"}
+        assert umbrella.subject_of("amara") in event["details"]["reason"]
+
+
+def test_a_sign_in_that_was_not_asked_for_anew_links_nothing(
+    whole: Stack, umbrella: Umbrella, keycloak: Umbrella
+) -> None:
+    identity = identity_of(keycloak, "bruno")
+    session = browser()
+    password = keycloak.password_of("bruno")
+    answer = sign_in_with_provider(session, whole.url, "bruno", password, key="keycloak")
+    assert answer.status_code == 403  # known at the provider, and nobody's here
+    sign_in_with_provider(session, whole.url, "bruno", umbrella.password_of("bruno"))
+    page = session.get(page_of(whole), timeout=30)
+    assert f'data-candidate="{identity["subject"]}"' in page.text
+    assert not is_confirmed(page)
+    refused = press(whole, session, "link", **identity)
+    assert refused.status_code == 409
+    assert "confirm first that it is you" in refused.text
+    prove(whole, session, umbrella, "bruno")
+    refused = press(whole, session, "link", **identity)
+    assert refused.status_code == 409
+    assert "sign in there once more" in refused.text
+    assert owner(whole, identity) is None
+
+
+def test_another_persons_sign_in_confirms_nothing(whole: Stack, umbrella: Umbrella) -> None:
+    session, _ = sign_in(whole, umbrella, "amara")
+    page = prove(whole, session, umbrella, "bruno")
+    assert not is_confirmed(page)
+    home = session.get(f"{whole.url}/hub/home", timeout=30)
+    assert 'name="username" value="bruno"' not in home.text
+    refused = press(whole, session, "unlink", **identity_of(umbrella, "amara"))
+    assert refused.status_code == 409
+    assert owner(whole, identity_of(umbrella, "amara")) == "amara"
+
+
+def test_what_belongs_to_somebody_else_cannot_be_linked(
+    whole: Stack, umbrella: Umbrella, keycloak: Umbrella
+) -> None:
+    identity = identity_of(keycloak, "chiara")
+    assert by_staff(whole, "chiara", identity, link=True).status_code == 200
+    session, _ = sign_in(whole, umbrella, "bruno")
+    prove(whole, session, umbrella, "bruno")
+    prove(whole, session, keycloak, "chiara")
+    refused = press(whole, session, "link", **identity)
+    assert refused.status_code == 409
+    assert "belongs to somebody else" in refused.text
+    second = identity_of(umbrella, "zoe")
+    prove(whole, session, umbrella, "zoe")
+    refused = press(whole, session, "link", **second)
+    assert refused.status_code == 409
+    assert "Another account of the same provider" in refused.text
+    assert owner(whole, identity) == "chiara"
+    assert owner(whole, second) is None
+
+
+def test_a_password_confirms_who_it_is(whole: Stack) -> None:
+    session = browser()
+    sign_in_with_account(session, whole.url, "dora", "dora-facility")
+    session.get(f"{whole.url}/hub/logout", timeout=30)
+    sign_in_with_account(session, whole.url, "amara", "amara-facility")
+    # A password given at the login counts as much as one given on the page; logging out forgets both.
+    assert is_confirmed(session.get(page_of(whole), timeout=30))
+    for name in [each.name for each in session.cookies if each.name.startswith("daas-proof-")]:
+        session.cookies.pop(name)
+    assert not is_confirmed(session.get(page_of(whole), timeout=30))
+    refused = press(whole, session, "prove", username="amara", password="guessed")
+    assert refused.status_code == 409
+    assert "Wrong username or password" in refused.text
+    assert not is_confirmed(refused)
+    assert not is_confirmed(press(whole, session, "prove", username="bruno", password="bruno-facility"))
+    assert is_confirmed(press(whole, session, "prove", username="amara", password="amara-facility"))
+
+
+def test_programs_and_strangers_have_no_such_page(whole: Stack, umbrella: Umbrella) -> None:
+    session, _ = sign_in(whole, umbrella, "amara")
+    headers = {"Authorization": f"token {own_token(whole, session, 'amara')}"}
+    for given in ({}, headers):
+        answer = requests.get(page_of(whole), headers=given, timeout=30, allow_redirects=False)
+        assert answer.status_code == 302
+        assert "/hub/login" in answer.headers["Location"]
+    assert (
+        requests.post(page_of(whole), headers=headers, data={"action": "unlink"}, timeout=30).status_code
+        == 403
+    )
+    assert press(whole, session, "link", issuer="x" * 20_000, subject="s").status_code == 413
+    assert press(whole, session, "dance").status_code == 400

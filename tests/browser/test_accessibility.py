@@ -34,6 +34,7 @@ OWN = [
     "proposals/19990101",
     "/hub/home",
     "/hub/token",
+    "/hub/identities",
     "/hub/spawn",
     "/hub/user/bruno/brave-curie/",
     "/hub/nothing-here",
