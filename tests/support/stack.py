@@ -185,9 +185,10 @@ class Stack:
         config = CONFIG.format(given=str(self.folder / "given.json")) + self.extra
         (self.folder / "jupyterhub_config.py").write_text(config)
         if self.prefix:
-            self._hand_over()
+            self.hand_over()
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Give the folder to the hub's account, with what a test has added."""
         # pytest's own folder is private to root; the account only has to pass through it.
         for parent in self.folder.parents:
             if parent.stat().st_uid == 0 and parent != Path("/"):
