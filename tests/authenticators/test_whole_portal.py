@@ -2,14 +2,17 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
+from jupyterhub_daas.core.people import Role, group_of
 from tests.support.sign_in import browser, sign_in_with_account, sign_in_with_provider
-from tests.support.stack import ISSUER, Stack
+from tests.support.stack import ISSUER, Stack, xsrf_of
 from tests.support.umbrella import Umbrella
 from tests.support.waiting import wait_until
 
@@ -106,6 +109,95 @@ def test_a_link_that_is_taken_away_ends_the_login(whole: Stack, umbrella: Umbrel
         assert umbrella.subject_of("edgar") in answer.text
     finally:
         directory.write_text(before)
+
+
+# What somebody asks of the services and the hub that is not hers; a body that is none changes nothing.
+OTHERS: dict[str, tuple[str, str, str, dict[str, Any] | None]] = {
+    "standing": ("accounts", "GET", "people/amara/standing", None),
+    "block": ("accounts", "PUT", "people/amara/block", {"reason": 7}),
+    "grant": ("accounts", "PUT", "people/amara/roles/staff", {"instruments": 7}),
+    "link": ("accounts", "PUT", "people/amara/identities", {"issuer": 7}),
+    "unlink": ("accounts", "POST", "people/amara/identities/unlink", {"issuer": 7}),
+    "audit": ("accounts", "GET", "audit?limit=1", None),
+    "quota": ("quotas", "GET", "people/amara/quota", None),
+    "override": ("quotas", "PUT", "overrides/person/amara", {"limits": 7}),
+    "usage": ("quotas", "GET", "usage", None),
+    "proposals": ("proposals", "GET", "people/amara/proposals", None),
+}
+MAY: dict[Role, set[str]] = {
+    Role.USER: set(),
+    Role.STAFF: set(),
+    Role.INSTRUMENT_SCIENTIST: set(),
+    Role.TEACHER: set(),
+    Role.STAKEHOLDER: {"usage"},
+    Role.SUPPORT: {"standing", "link", "unlink", "quota", "proposals"},
+    Role.ADMIN: set(OTHERS),
+}
+
+
+def groups_of(whole: Stack, username: str) -> set[str]:
+    """Return the hub's groups of a person."""
+    return set(whole.admin("GET", f"/users/{username}").json()["groups"])
+
+
+def allowed(whole: Stack, token: str, what: str) -> bool:
+    """Tell whether a token is let through to something."""
+    service, method, path, body = OTHERS[what]
+    answer = whole.call(service, method, path, token=token, json=body)
+    assert answer.status_code in (200, 403, 404) or (body and answer.status_code in (400, 422)), answer.text
+    return answer.status_code not in (403, 404)
+
+
+@pytest.fixture
+def granted(whole: Stack) -> Iterator[Callable[..., None]]:
+    """Grant bruno a role; it is taken back afterwards."""
+    held: list[Role] = []
+
+    def grant(role: Role, **terms: Any) -> None:
+        instruments = ["id21"] if role is Role.INSTRUMENT_SCIENTIST else []
+        body = {"instruments": instruments, "reason": "For the tests.", **terms}
+        whole.call("accounts", "PUT", f"people/bruno/roles/{role.value}", json=body).raise_for_status()
+        held.append(role)
+
+    yield grant
+    for role in held:
+        whole.call("accounts", "DELETE", f"people/bruno/roles/{role.value}")
+
+
+@pytest.mark.parametrize("role", MAY, ids=[each.value for each in MAY])
+def test_what_a_role_may_and_may_not(whole: Stack, granted: Callable[..., None], role: Role) -> None:
+    if role is not Role.USER:
+        granted(role)
+    session = browser()
+    sign_in_with_account(session, whole.url, "bruno", "bruno-facility")
+    assert groups_of(whole, "bruno") == {group_of(Role.USER), group_of(role)}
+    headers = {"X-XSRFToken": xsrf_of(session, "/hub/")}
+    made = session.post(f"{whole.api}/users/bruno/tokens", json={"note": "t"}, headers=headers, timeout=30)
+    made.raise_for_status()
+    token = made.json()["token"]
+    assert {what for what in OTHERS if allowed(whole, token, what)} == MAY[role]
+
+    own = {"Authorization": f"token {token}"}
+    listing = requests.get(f"{whole.api}/users", headers=own, timeout=30)
+    assert (listing.status_code == 200 and len(listing.json()) > 1) is (role is Role.ADMIN)
+    assert requests.get(f"{whole.api}/user", headers=own, timeout=30).json()["admin"] is False
+    started = requests.post(f"{whole.api}/users/amara/servers/brave-curie", headers=own, timeout=30)
+    assert started.status_code in (403, 404)
+
+
+def test_a_role_that_expires_is_gone_at_the_next_refresh(whole: Stack, granted: Callable[..., None]) -> None:
+    ends = datetime.now(timezone.utc) + timedelta(seconds=15)
+    granted(Role.SUPPORT, expires_at=ends.isoformat())
+    session = browser()
+    sign_in_with_account(session, whole.url, "bruno", "bruno-facility")
+    assert group_of(Role.SUPPORT) in groups_of(whole, "bruno")
+
+    def gone() -> bool:
+        assert is_in(whole, session)
+        return group_of(Role.SUPPORT) not in groups_of(whole, "bruno")
+
+    wait_until(gone, 60, what="the role is gone")
+    assert datetime.now(timezone.utc) >= ends
 
 
 def service_pid(whole: Stack, name: str) -> int:
