@@ -14,6 +14,7 @@ from tests.support.waiting import wait_until
 
 MORE = [f"2026{number:04d}" for number in range(45)]
 START = {"user_options": {"proposal": "20180301", "environment": "jupyter"}}
+BARE, ASTRAY = MORE[1], MORE[2]
 STARTED = "brave-curie"
 
 
@@ -39,6 +40,7 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         }
         for identifier in MORE
     }
+    del proposals[BARE]["folder"]
     change(stack.folder / "facility.yaml", proposals=proposals)
     try:
         yield stack.start()
@@ -68,6 +70,21 @@ def test_pages_hold_all_proposals_once(changing: Stack) -> None:
     assert "page=4" not in page(3)
     found_by_search = session.get(portal(changing, "proposals?search=20260007"), timeout=30).text
     assert listed(found_by_search) == ["20260007"]
+
+
+def test_a_proposal_says_what_is_amiss_with_its_folder(changing: Stack) -> None:
+    session = arrive(changing, "bruno")
+    (changing.folder / "data" / ASTRAY).symlink_to("/etc")
+
+    def page(identifier: str) -> str:
+        shown = session.get(portal(changing, f"proposals/{identifier}"), timeout=30)
+        assert shown.status_code == 200
+        return shown.text
+
+    assert "no folder with data" in page(BARE)
+    assert "not where the facility keeps data" in page(ASTRAY)
+    for notice in ("no folder with data", "not where the facility keeps data"):
+        assert notice not in page("20180301")
 
 
 def test_new_conditions_are_asked_for_again(changing: Stack) -> None:

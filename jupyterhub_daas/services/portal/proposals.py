@@ -11,6 +11,7 @@ from jupyterhub_daas.core.access import Standing
 from jupyterhub_daas.core.audit import DataAccess, Stretch
 from jupyterhub_daas.core.names import Identifier
 from jupyterhub_daas.core.proposals import Page, Proposal
+from jupyterhub_daas.errors import UpstreamError
 from jupyterhub_daas.services.handlers import ApiHandler
 from jupyterhub_daas.services.portal.offers import environments_for
 from jupyterhub_daas.services.portal.pages import Clients, PageHandler
@@ -21,6 +22,10 @@ DATASETS = 20
 ACCESSES = 5
 MAX_FAVOURITES = 100
 COLUMNS = ("identifier", "title", "abstract", "instrument", "state")
+NO_FOLDER = (
+    "The facility has recorded no folder with data for this proposal yet: a session starts, but finds no "
+    "data. Ask your local contact."
+)
 PageNumber = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -110,7 +115,7 @@ class ProposalHandler(PageHandler):
         asked = self.fields(_Part)
         client: ProposalsClient = self.clients.proposals
         token = self.token
-        proposal, members, datasets, quota, (favourites, standing, accesses) = await asyncio.gather(
+        proposal, members, datasets, notice, quota, (favourites, standing, accesses) = await asyncio.gather(
             client.proposal(identifier, token=token),
             client.members(identifier, token=token),
             client.datasets(
@@ -120,6 +125,7 @@ class ProposalHandler(PageHandler):
                 limit=DATASETS,
                 token=token,
             ),
+            self._data_notice(identifier),
             self.clients.quotas.quota_of_proposal(identifier, token=token),
             self._of_accounts(identifier),
         )
@@ -134,6 +140,7 @@ class ProposalHandler(PageHandler):
             names={each.username: each.display_name for each in members.items},
             accesses=accesses,
             datasets=datasets,
+            notice=notice,
             asked=asked,
             first=(asked.page - 1) * DATASETS,
             pages=max(1, -(-datasets.total // DATASETS)),
@@ -144,6 +151,15 @@ class ProposalHandler(PageHandler):
             blocked=standing.blocked,
             offered=environments_for(self.facility_settings.catalogue, proposal, roles),
         )
+
+    async def _data_notice(self, identifier: str) -> str:
+        """Return what a person should know of the folder of data before she starts a session."""
+        try:
+            mounts = await self.clients.proposals.mounts(identifier, self.me, token=self.token)
+        except UpstreamError as error:
+            # The page shows the rest all the same; a start says it too.
+            return error.message
+        return "" if mounts else NO_FOLDER
 
     async def _of_accounts(self, identifier: str) -> tuple[tuple[str, ...], Standing, Stretch[DataAccess]]:
         accounts, token = self.clients.accounts, self.token

@@ -21,6 +21,7 @@ from jupyterhub_daas.core.audit import (
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import IDENTIFIER, SESSION_ID, USERNAME, Identifier, Username, matches
+from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.quota import OverrideRequest, QuotaScope
 from jupyterhub_daas.core.reservations import HOLDING, ReservationRequest, ReservationState
 from jupyterhub_daas.errors import InvalidInputError, NotFoundError
@@ -127,8 +128,10 @@ class ProposalQuotaHandler(_QuotaHandler):
         if self.caller.has(QUOTAS_READ):
             await self.proposals.proposal(identifier)
         elif self.caller.kind == "user":
-            # Whoever gets the proposal's folders may know what is left; others not even that it exists.
-            await self.proposals.mounts(identifier, self.caller.name)
+            # Whoever may have the proposal's data may know what is left; others not even that it exists.
+            asked = Membership(username=self.caller.name, proposal=identifier)
+            if not await self.proposals.held([asked]):
+                raise NotFoundError("There is nothing here for you.")
         else:
             self.require(QUOTAS_READ)
         self.answer(await self.store.quota_of_proposal(identifier))

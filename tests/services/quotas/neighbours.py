@@ -56,7 +56,7 @@ class Neighbours(ThreadedServer):
         app.router.add_get("/accounts/api/v1/people/{username}/standing", self._standing)
         app.router.add_get("/proposals/api/v1/people/{username}", self._person)
         app.router.add_get("/proposals/api/v1/proposals/{identifier}", self._proposal)
-        app.router.add_get("/proposals/api/v1/proposals/{identifier}/mounts", self._mounts)
+        app.router.add_post("/proposals/api/v1/memberships", self._memberships)
         return app
 
     @web.middleware
@@ -110,10 +110,11 @@ class Neighbours(ThreadedServer):
             return web.json_response(_error("not_found"), status=404)
         return web.json_response({"identifier": identifier, "title": "A proposal"})
 
-    async def _mounts(self, request: web.Request) -> web.Response:
-        if request.query.get("username") not in self.members.get(request.match_info["identifier"], ()):
-            return web.json_response(_error("not_found"), status=404)
-        return web.json_response({"items": []})
+    async def _memberships(self, request: web.Request) -> web.Response:
+        asked = (await request.json())["items"]
+        return web.json_response(
+            {"items": [each for each in asked if each["username"] in self.members.get(each["proposal"], ())]}
+        )
 
 
 def _model(name: str, kind: str, *scopes: str) -> dict[str, Any]:
