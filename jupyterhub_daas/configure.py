@@ -128,9 +128,6 @@ def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
     authenticator.service_urls = dict(urls)
     authenticator.service_token = token
     authenticator.hub_handlers = "jupyterhub_daas.hub_handlers"
-    authenticator.enable_auth_state = True
-    authenticator.manage_groups = True
-    authenticator.auth_refresh_strict = True
 
 
 def _set_spawner(c: Any, settings: Settings, urls: Mapping[str, str], token: str, folder: Path) -> None:
