@@ -1,5 +1,7 @@
 """Client of the quota API."""
 
+from datetime import datetime
+
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.proposals import Page
 from jupyterhub_daas.core.quota import Quota
@@ -31,6 +33,16 @@ class QuotasClient(ServiceClient):
             "PATCH", f"reservations/{segment(session_id)}", body={"state": ReservationState.ACTIVE.value}
         )
         return self.parse(Reservation, content)
+
+    async def prolong(self, session_id: str, expires_at: datetime | None) -> Reservation:
+        """Hold on for a session that waits for its turn; `expires_at`: when it would end if it began now."""
+        body = {
+            "state": ReservationState.HELD.value,
+            "expires_at": None if expires_at is None else expires_at.isoformat(),
+        }
+        return self.parse(
+            Reservation, await self.call("PATCH", f"reservations/{segment(session_id)}", body=body)
+        )
 
     async def release(self, session_id: str) -> None:
         """Let go of what a session held; doing so twice is harmless."""

@@ -44,6 +44,7 @@ from jupyterhub_daas.spawners.names import check_name
 from jupyterhub_daas.spawners.records import Record
 from jupyterhub_daas.spawners.refusals import Refusal, quieten
 from jupyterhub_daas.spawners.trail import SessionTrail
+from jupyterhub_daas.spawners.turns import count_as_started, hold_on, leave_the_line, wait_for_turn
 from jupyterhub_daas.spawners.view import SessionView, view_of
 
 # How long the error page of a refused start can be read.
@@ -125,6 +126,7 @@ class DaasSpawner(DelegatingSpawner):
 
     def __init__(self, **given: Any) -> None:
         self._began = 0.0
+        self.waiting = ""
         self._trail = SessionTrail(self)
         # What lifecycle wants the person to know, of the session that has this warning's id.
         self.warning: SessionWarning | None = None
@@ -189,6 +191,10 @@ class DaasSpawner(DelegatingSpawner):
             self._trail.admitted(admission.launch, admission.role)
             self._build_child(admission.launch)
             await self._reserve(admission)
+            if await wait_for_turn(self, admission):
+                await self._admit_again(admission.launch.session_id)
+            if admission.launch.mounts:
+                self.tell(30, f"Mounting {self.record.proposal}")
         except DaasError as error:
             # Nothing was started: nobody has to ask the backend whether it ended.
             self.child, self.record.running = None, False
@@ -210,14 +216,7 @@ class DaasSpawner(DelegatingSpawner):
         self.user_options = options
         rows.keep_options(self, options)
         now = datetime.now(timezone.utc)
-        admission = await admit(
-            self.deployment,
-            selection,
-            username=self.user.name,
-            session=self.name,
-            session_id=session_id,
-            now=now,
-        )
+        admission = await self._ask(selection, session_id, now)
         self.record = Record(
             ran=self.record.ran,
             session_id=session_id,
@@ -228,6 +227,24 @@ class DaasSpawner(DelegatingSpawner):
             child=self.record.child,
         )
         return admission
+
+    async def _admit_again(self, session_id: str) -> None:
+        """Ask anew after a wait: she may have lost her access meanwhile, and her time begins only now."""
+        selection = Selection.parse(self.record.options, self.deployment.catalogue)
+        admission = await self._ask(selection, session_id, datetime.now(timezone.utc))
+        await hold_on(self, session_id, admission.launch.expires_at)
+        self.record.expires_at = admission.launch.expires_at
+        self._build_child(admission.launch)
+
+    async def _ask(self, selection: Selection, session_id: str, now: datetime) -> Admission:
+        return await admit(
+            self.deployment,
+            selection,
+            username=self.user.name,
+            session=self.name,
+            session_id=session_id,
+            now=now,
+        )
 
     def _sent(self) -> object:
         return self.user_options
@@ -248,8 +265,6 @@ class DaasSpawner(DelegatingSpawner):
         except QuotaExceededError:
             self.record.reserved = False
             raise
-        if admission.launch.mounts:
-            self.tell(30, f"Mounting {self.record.proposal}")
 
     async def start(self) -> Any:
         """Start the child and make the reservation active."""
@@ -294,9 +309,15 @@ class DaasSpawner(DelegatingSpawner):
 
     # --- the end
 
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what an earlier hub process recorded; what it let through counts as let through."""
+        super().load_state(state)
+        count_as_started(self)
+
     async def run_post_stop_hook(self) -> None:
         """Release what the session held; forget a session that never ran. Also called for refused starts."""
         self._trail.stopped()
+        leave_the_line(self)
         await self._release()
         await maybe_future(super().run_post_stop_hook())
         if not self.record.ran:
@@ -320,7 +341,7 @@ class DaasSpawner(DelegatingSpawner):
         self.record.reserved = False
 
     def _forget(self) -> None:
-        if self.active and not self._stop_pending:
+        if (self.active and not self._stop_pending) or self.record.note:
             return
         if rows.forget(self):
             # An early refusal was the answer to the request itself; a later one is read on the progress page.
@@ -349,7 +370,9 @@ class DaasSpawner(DelegatingSpawner):
         state = {"spawn": "starting", "check": "starting", "stop": "stopping"}.get(
             self.pending or "", "running" if self.ready else "stopped"
         )
-        return view_of(self.record, self.deployment.catalogue, name=self.name, state=state)
+        return view_of(
+            self.record, self.deployment.catalogue, name=self.name, state=state, waiting=self.waiting
+        )
 
     async def get_options_form(self) -> str:
         """Return the form of /hub/spawn."""

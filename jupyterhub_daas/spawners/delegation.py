@@ -5,8 +5,9 @@ the hub gave it to a child, asks the child whatever only the backend knows, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from datetime import datetime, timezone
 from typing import Any
 
 from jupyterhub.spawner import Spawner
@@ -52,6 +53,8 @@ PULL = ("http_timeout", "poll_interval", "poll_jitter", "will_resume")
 MARGIN_SECONDS = 15
 # A cancelled start cleans up by itself for so long before the backend is asked to end it; then once more.
 PATIENCE_SECONDS = (10.0, 50.0)
+# How many of a start's events are kept for its page.
+KEPT_EVENTS = 50
 _NEWS_SECONDS = 1.0
 
 
@@ -119,13 +122,15 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         """Take over what an earlier hub process recorded."""
         super().load_state(state)
         self.record = read_record(state)
-        if self.record.running:
+        self._events = list(self.record.events)
+        if self.record.running and not self.record.waiting:
             self._restored()
 
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub process needs."""
         if self.child is not None:
             self.record.child = self.child.get_state()
+        self.record.events = self._events[-KEPT_EVENTS:]
         return write_record(self.record)
 
     def clear_state(self) -> None:
@@ -146,7 +151,6 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             raise SessionLostError("The session was ended before it was started.")
         self._push(child)
         self._starting = True
-        self._news.set()
         try:
             url = await self._started(child)
         finally:
@@ -162,6 +166,7 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         The hub gives a cancelled start one second, and looks after it no more if it is not over by then.
         """
         starting = maybe_future(child.start())
+        relay = asyncio.ensure_future(self._relay(child))
         try:
             done, _ = await asyncio.wait({starting}, timeout=child.start_timeout)
             if not done:
@@ -171,6 +176,8 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             starting.add_done_callback(self._tell_outcome)
             self._cancelled = starting
             raise
+        finally:
+            relay.cancel()
         return starting.result()
 
     def _tell_outcome(self, ended: asyncio.Future[Any]) -> None:
@@ -187,6 +194,9 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         """Return None unless the backend says that the session ended; never raise."""
         if self._starting or (self._cancelled is not None and not self._cancelled.done()):
             return None
+        if self.record.waiting:
+            # Nothing was begun yet.
+            return 0
         if not self.record.running and self.child is None:
             return 0
         child = self._restored()
@@ -257,32 +267,33 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
 
     def tell(self, progress: int, message: str) -> None:
         """Add a line to what the person reads while her session starts."""
-        self._events.append({"progress": progress, "message": message})
-        self._news.set()
+        self._add_event({"progress": progress, "message": message})
+
+    def _add_event(self, event: dict[str, Any]) -> None:
+        self._events.append({**event, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")})
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield our own events, the child's, and ours again, until the start is over."""
-        told, relayed = 0, False
+        """Yield all events so far and those to come, until the start is over; for any number of readers."""
+        told = 0
         while self.pending == "spawn":
-            self._news.clear()
+            news = self._news
             for event in self._events[told:]:
                 told += 1
                 yield dict(event)
-            if self._starting and self.child is not None and not relayed:
-                relayed = True
-                async with aclosing(self._child_progress(self.child)) as events:
-                    async for event in events:
-                        yield event
             try:
-                await asyncio.wait_for(self._news.wait(), _NEWS_SECONDS)
+                await asyncio.wait_for(news.wait(), _NEWS_SECONDS)
             except asyncio.TimeoutError:
                 continue
 
-    async def _child_progress(self, child: Spawner) -> AsyncGenerator[dict[str, Any], None]:
+    async def _relay(self, child: Spawner) -> None:
+        """Add the child's events to ours: read once, whoever looks."""
         try:
             async with aclosing(child.progress()) as events:
                 async for event in events:
-                    yield event
+                    if isinstance(event, dict) and not {"ready", "failed"} & event.keys():
+                        self._add_event(event)
         except Exception:
             # Words on the way are not worth a start.
             self.log.exception("The progress of session %s broke off", self.record.session_id)

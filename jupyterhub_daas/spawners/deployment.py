@@ -15,7 +15,9 @@ from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import ConfigurationError
-from jupyterhub_daas.spawners.backends.base import Backend
+from jupyterhub_daas.spawners.availability import Availabilities, flavours_on
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.waiting import LineOptions, WaitingLine
 
 KNOWN = {
     "local": "jupyterhub_daas.spawners.backends.local:LocalBackend",
@@ -46,6 +48,7 @@ class Deployment:
     quotas: QuotasClient
     audit: AuditRecorder
     backends: Mapping[str, Backend]
+    lines: Mapping[str, WaitingLine]
 
 
 def build_deployment(
@@ -68,10 +71,17 @@ def build_deployment(
     catalogue = settings.catalogue
     # A backend that no profile uses may still have sessions from before: it is built if it is configured.
     wanted = {*backends, *(profile.backend for profile in catalogue.profiles.values())}
-    built = {
-        key: _build_backend(key, backends.get(key, {}), hub_id=hub_id, shared_account=shared_account)
-        for key in sorted(wanted)
-    }
+    built, lines = {}, {}
+    for key in sorted(wanted):
+        options = dict(backends.get(key, {}))
+        place = f"DaasSpawner.backends.{key}"
+        ours = {name: options.pop(name) for name in LineOptions.model_fields if name in options}
+        built[key] = _build_backend(key, options, hub_id=hub_id, shared_account=shared_account)
+        lines[key] = WaitingLine(
+            parse_options(LineOptions, ours, place),
+            Availabilities(built[key], flavours_on(catalogue, key)),
+            own_queue=built[key].own_queue,
+        )
     for profile in catalogue.profiles.values():
         built[profile.backend].check_profile(profile, catalogue.environments[profile.environment])
     return Deployment(
@@ -82,6 +92,7 @@ def build_deployment(
         quotas=QuotasClient(service_urls["quotas"], service_token),
         audit=AuditRecorder(AccountsClient(service_urls["accounts"], service_token)),
         backends=built,
+        lines=lines,
     )
 
 

@@ -12,7 +12,11 @@ VERSION = 1
 
 
 class Record(BaseModel):
-    """One session; `reserved`: resources are held for it, `ran`: it has been up at least once."""
+    """One session; `reserved`: resources are held for it, `ran`: it has been up at least once.
+
+    `waiting`: it waits for its turn, and nothing was begun; `note`: what its person is to know of its end.
+    `events`: what the last start told, the latest last.
+    """
 
     model_config = ConfigDict(extra="ignore", validate_assignment=True)
 
@@ -20,6 +24,8 @@ class Record(BaseModel):
     running: bool = False
     ran: bool = False
     reserved: bool = False
+    waiting: bool = False
+    note: str = ""
     session_id: str = ""
     proposal: str = ""
     environment: str = ""
@@ -29,6 +35,7 @@ class Record(BaseModel):
     created: datetime | None = None
     expires_at: datetime | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    events: list[dict[str, Any]] = Field(default_factory=list)
     child: dict[str, Any] = Field(default_factory=dict)
 
     @property

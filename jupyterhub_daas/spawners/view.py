@@ -9,7 +9,10 @@ from jupyterhub_daas.spawners.records import Record
 
 @dataclass(frozen=True)
 class SessionView:
-    """One session for a template; `state` is one of starting, running, stopping, stopped."""
+    """One session for a template; `state` is one of starting, running, stopping, stopped.
+
+    `waiting` says where it stands in the line; `note` is what the person is to know of its end.
+    """
 
     name: str
     session_id: str
@@ -20,9 +23,11 @@ class SessionView:
     state: str
     created: datetime | None
     expires_at: datetime | None
+    waiting: str = ""
+    note: str = ""
 
 
-def view_of(record: Record, catalogue: Catalogue, *, name: str, state: str) -> SessionView:
+def view_of(record: Record, catalogue: Catalogue, *, name: str, state: str, waiting: str = "") -> SessionView:
     """Return a session's view; what the catalogue no longer offers is called by its key."""
     environment = catalogue.environments.get(record.environment)
     flavour = catalogue.flavours.get(record.flavour)
@@ -36,4 +41,6 @@ def view_of(record: Record, catalogue: Catalogue, *, name: str, state: str) -> S
         state=state,
         created=record.created,
         expires_at=record.expires_at,
+        waiting=waiting,
+        note=record.note,
     )

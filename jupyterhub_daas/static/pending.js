@@ -7,6 +7,7 @@
   const meter = document.getElementById("progress");
   const message = document.getElementById("progress-message");
   const log = document.getElementById("progress-log");
+  const waiting = document.getElementById("progress-waiting");
   const stop = document.getElementById("stop");
 
   function show(event) {
@@ -15,6 +16,7 @@
       document.getElementById("progress-bar").style.width = `${event.progress}%`;
     }
     if (event.message) {
+      waiting.hidden = !/^Waiting for .*(before you|next)$/.test(event.message);
       message.textContent = event.message;
       const line = document.createElement("li");
       line.textContent = event.message;
@@ -25,6 +27,7 @@
   function fail(reason) {
     meter.classList.add("is-failed");
     message.textContent = "";
+    waiting.hidden = true;
     document.getElementById("progress-reason").textContent = reason;
     document.getElementById("progress-failed").hidden = false;
     stop.hidden = true;

@@ -85,12 +85,15 @@
     button?.focus();
   }
 
+  const wordsOf = (card) => card?.querySelector("[data-waiting]")?.textContent ?? card?.dataset.state;
+
   function tell(fresh) {
     const before = new Map([...root.querySelectorAll("[data-session]")].map((c) => [c.dataset.session, c]));
     const changes = [];
     for (const card of fresh.querySelectorAll("[data-session]")) {
       const old = before.get(card.dataset.session);
-      if (old?.dataset.state !== card.dataset.state) changes.push(`${card.dataset.session}: ${card.dataset.state}`);
+      const [was, is] = [wordsOf(old), wordsOf(card)];
+      if (was !== is) changes.push(`${card.dataset.session}: ${is}`);
       before.delete(card.dataset.session);
     }
     for (const gone of before.keys()) changes.push(`${gone}: deleted`);
@@ -130,7 +133,9 @@
       const { servers = {} } = await response.json();
       const now = digest(servers);
       const old = Date.now() - drawnAt > REDRAW_EVERY;
-      if (force || old || (seen !== null && now !== seen)) await redraw();
+      // Where a start stands in the line is known by the page alone.
+      const waits = root.querySelector("[data-waiting]") !== null;
+      if (force || old || waits || (seen !== null && now !== seen)) await redraw();
       seen = now;
       writeAccess(servers);
     } catch {

@@ -301,9 +301,37 @@ async def test_progress_that_breaks_off_is_no_failure() -> None:
 
     outer = Front(orm_spawner=SimpleNamespace(server=None, name="brave-curie"))
     outer.adopt(Broken())
-    outer._spawn_pending = outer._starting = True
+    outer._spawn_pending = True
+    assert await outer.start() == "http://127.0.0.1:1"
     told = []
     async for event in outer.progress():
         told.append(event["message"])
         outer._spawn_pending = False
     assert told == ["one"]
+
+
+async def test_the_events_of_a_start_are_kept_with_their_moments_and_bounded() -> None:
+    outer = Front(orm_spawner=SimpleNamespace(server=None, name="brave-curie"))
+    for number in range(200):
+        outer.tell(20, f"Waiting: {number}")
+    kept = read_record(outer.get_state()).events
+    assert [event["message"] for event in kept] == [f"Waiting: {number}" for number in range(150, 200)]
+    assert all(event["time"] for event in kept)
+
+
+async def test_a_child_cannot_say_that_a_session_is_ready() -> None:
+    class Bold(Child):
+        async def progress(self) -> AsyncIterator[dict[str, Any]]:
+            yield {"message": "in!", "ready": True, "url": "https://elsewhere.example"}
+            yield {"message": "two"}
+
+    outer = Front(orm_spawner=SimpleNamespace(server=None, name="brave-curie"))
+    await outer._relay(Bold())
+    assert [event["message"] for event in outer._events] == ["two"]
+
+
+async def test_what_waits_has_begun_nothing() -> None:
+    outer = Front()
+    outer.load_state({**RUNNING, "waiting": True})
+    assert outer.child is None
+    assert await outer.poll() == 0

@@ -31,6 +31,8 @@ class Card:
     expires_at: datetime | None = None
     last_activity: datetime | None = None
     warning: SessionWarning | None = None
+    waiting: str = ""
+    note: str = ""
 
     @property
     def tone(self) -> str:
@@ -82,6 +84,8 @@ def card_of(user: Any, spawner: Any, catalogue: Catalogue, hub: str) -> Card:
         expires_at=getattr(live, "expires_at", None),
         last_activity=getattr(spawner, "last_activity", None),
         warning=_warning(spawner, live),
+        waiting=getattr(live, "waiting", ""),
+        note=getattr(live, "note", "") if live else _kept_note(getattr(spawner, "state", None)),
     )
 
 
@@ -103,6 +107,11 @@ def _state(spawner: Any) -> str:
     if getattr(spawner, "_failed", False):
         return "failed"
     return "stopped"
+
+
+def _kept_note(state: Any) -> str:
+    note = state.get("note") if isinstance(state, Mapping) else None
+    return note if isinstance(note, str) else ""
 
 
 def _started(spawner: Any) -> datetime | None:

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
 from jupyterhub_daas.clients import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
@@ -89,9 +90,16 @@ class UsageQuery(Model):
 
 
 class ReservationChange(Model):
-    """The one change that a request may ask for."""
+    """The changes that a request may ask for: it runs, or it waits still and would end then."""
 
-    state: Literal[ReservationState.ACTIVE]
+    state: Literal[ReservationState.ACTIVE, ReservationState.HELD]
+    expires_at: Moment | None = None
+
+    @model_validator(mode="after")
+    def _only_what_waits_moves_its_end(self) -> Self:
+        if self.state is ReservationState.ACTIVE and self.expires_at is not None:
+            raise ValueError("expires_at goes with the state held only")
+        return self
 
 
 class _QuotaHandler(ApiHandler):
@@ -167,8 +175,11 @@ class ReservationHandler(_QuotaHandler):
     async def patch(self, session_id: str) -> None:
         self.require(RESERVATIONS_WRITE)
         session_id = self.session_id(session_id)
-        self.body(ReservationChange)
-        self.answer(await self.store.activate(session_id, self.entitlements.of))
+        change = self.body(ReservationChange)
+        if change.state is ReservationState.HELD:
+            self.answer(await self.store.prolong(session_id, change.expires_at))
+        else:
+            self.answer(await self.store.activate(session_id, self.entitlements.of))
 
     async def delete(self, session_id: str) -> None:
         self.require(RESERVATIONS_WRITE)

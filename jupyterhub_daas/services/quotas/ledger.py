@@ -45,13 +45,21 @@ class Activate:
 
 
 @dataclass(frozen=True)
+class Prolong:
+    """Hold on for a session that waits for its turn; `expires_at` is when it would end if it began now."""
+
+    session_id: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Release:
     """Let go of what a session holds."""
 
     session_id: str
 
 
-Change = Reserve | Activate | Release
+Change = Reserve | Activate | Prolong | Release
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Ledger:
     overrides: Mapping[Key, Limits]
     inserted: set[str] = field(default_factory=set)
     updated: set[str] = field(default_factory=set)
+    prolonged: set[str] = field(default_factory=set)
 
     def apply(self, change: Change) -> Outcome:
         """Grant a change, or raise why not; a refused change leaves everything as it was."""
@@ -96,6 +105,8 @@ class Ledger:
                 return self._reserve(change)
             case Activate():
                 return self._activate(change)
+            case Prolong():
+                return self._prolong(change)
             case Release():
                 self._release(change)
                 return None
@@ -146,6 +157,15 @@ class Ledger:
             self._check(known, change.entitlement)
             self._hold(known)
         return Granted(self._put(known, ReservationState.ACTIVE, activated_at=self.now, ended_at=None))
+
+    def _prolong(self, change: Prolong) -> Granted:
+        known = self.rows.get(change.session_id)
+        if known is None:
+            raise NotFoundError("There is no such reservation.")
+        if known.state is not ReservationState.HELD:
+            raise ConflictError(f"This reservation is {known.state.value}.", field="state")
+        self.prolonged.add(change.session_id)
+        return Granted(self._put(known, ReservationState.HELD, expires_at=change.expires_at))
 
     def _release(self, change: Release) -> None:
         known = self.rows.get(change.session_id)

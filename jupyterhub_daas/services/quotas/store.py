@@ -34,6 +34,7 @@ from jupyterhub_daas.services.quotas.ledger import (
     EntitlementNeeded,
     Granted,
     Outcome,
+    Prolong,
     Release,
     Reserve,
 )
@@ -95,6 +96,12 @@ class QuotaStore:
         outcome = await self._submit(Activate(session_id))
         if isinstance(outcome, EntitlementNeeded):
             outcome = await self._submit(Activate(session_id, await entitlement_of(outcome.person)))
+        assert isinstance(outcome, Granted)
+        return outcome.reservation
+
+    async def prolong(self, session_id: str, expires_at: datetime | None) -> Reservation:
+        """Hold on for as long again as was asked for at first, or raise ConflictError."""
+        outcome = await self._submit(Prolong(session_id, expires_at))
         assert isinstance(outcome, Granted)
         return outcome.reservation
 

@@ -51,6 +51,11 @@ _UPDATE = (
         ended_at=bindparam("new_ended_at"),
     )
 )
+_PROLONG = (
+    update(reservations)
+    .where(columns.session_id == bindparam("known"))
+    .values(lapses_at=bindparam("new_lapses_at"), expires_at=bindparam("new_expires_at"))
+)
 SUMS = [func.sum(columns[name]).label(name) for name in AMOUNTS]
 
 
@@ -181,6 +186,17 @@ async def _write(connection: AsyncConnection, ledger: Ledger) -> None:
             for session_id in sorted(ledger.updated)
         ]
         await connection.execute(_UPDATE, updates)
+    if ledger.prolonged:
+        now = micros(ledger.now)
+        prolonged = [
+            {
+                "known": session_id,
+                "new_lapses_at": now + 1_000_000 * (row := ledger.rows[session_id]).hold_seconds,
+                "new_expires_at": _maybe(row.expires_at),
+            }
+            for session_id in sorted(ledger.prolonged)
+        ]
+        await connection.execute(_PROLONG, prolonged)
 
 
 async def recount(connection: AsyncConnection) -> tuple[Resources, Resources]:

@@ -24,6 +24,7 @@ ROUTES = [
     pytest.param("GET", "reservations", None, [READ], id="all-reservations"),
     pytest.param("GET", "reservations?person=amara", None, [READ, "amara"], id="own-reservations"),
     pytest.param("PUT", f"reservations/{ID}", BODY, [WRITE], id="reserve"),
+    pytest.param("PATCH", f"reservations/{ID}", {"state": "held"}, [WRITE], id="prolong"),
     pytest.param("PATCH", f"reservations/{ID}", {"state": "active"}, [WRITE], id="activate"),
     pytest.param("DELETE", f"reservations/{ID}", None, [WRITE], id="release"),
     pytest.param("GET", "usage", None, [USAGE], id="usage"),
@@ -116,7 +117,12 @@ def test_a_reservation_from_held_to_released(quotas: Quotas) -> None:
     assert quotas.call("PUT", path, json=body).status_code == 200
     other = quotas.call("PUT", path, json={**body, "flavour": "large"})
     assert (other.status_code, code_of(other)) == (409, "conflict")
+    later = quotas.call("PATCH", path, json={"state": "held", "expires_at": "2026-05-02T08:00:00Z"})
+    assert (later.json()["state"], later.json()["expires_at"]) == ("held", "2026-05-02T08:00:00Z")
+    moved = quotas.call("PATCH", path, json={"state": "active", "expires_at": "2026-05-03T08:00:00Z"})
+    assert moved.status_code == 400
     assert quotas.call("PATCH", path, json={"state": "active"}).json()["state"] == "active"
+    assert quotas.call("PATCH", path, json={"state": "held"}).status_code == 409
     listed = quotas.call("GET", "reservations?person=amara&proposal=20190417&state=active", token="amara")
     assert [item["session_id"] for item in listed.json()["items"]] == [path.split("/")[1]]
     for _ in range(2):

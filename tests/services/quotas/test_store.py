@@ -140,6 +140,34 @@ async def test_activation_is_recorded_once(store: QuotaStore, clock: Clock) -> N
     assert first.activated_at == first.created_at + timedelta(seconds=20)
 
 
+async def test_a_reservation_is_held_on_for_a_start_that_waits(store: QuotaStore, clock: Clock) -> None:
+    session_id = new_id()
+    first = (await store.reserve(session_id, asking(), ENTITLED)).reservation
+    end = first.created_at + timedelta(days=2)
+    for _ in range(3):
+        clock.go_on(seconds=first.hold_seconds - 1)
+        kept = await store.prolong(session_id, end)
+        assert (kept.state, kept.expires_at) == (ReservationState.HELD, end)
+    page = await store.reservations(person=None, proposal=None, states=ALL, offset=0, limit=None)
+    assert [(each.state, each.expires_at) for each in page.items] == [(ReservationState.HELD, end)]
+    clock.go_on(seconds=first.hold_seconds + 1)
+    with pytest.raises(ConflictError, match="lapsed"):
+        await store.prolong(session_id, end)
+
+
+async def test_refuses_to_hold_on_for_what_runs_or_ended_or_never_was(store: QuotaStore) -> None:
+    session_id = new_id()
+    with pytest.raises(NotFoundError):
+        await store.prolong(session_id, None)
+    await store.reserve(session_id, asking(), ENTITLED)
+    await store.activate(session_id, entitled)
+    with pytest.raises(ConflictError, match="active"):
+        await store.prolong(session_id, None)
+    await store.release(session_id)
+    with pytest.raises(ConflictError, match="released"):
+        await store.prolong(session_id, None)
+
+
 async def test_refuses_to_activate_what_was_released_or_never_was(store: QuotaStore) -> None:
     session_id = new_id()
     with pytest.raises(NotFoundError):
