@@ -27,7 +27,7 @@ DEMO = ROOT / "demo"
 ACCOUNT = "daas-test"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
 ISSUER = "https://umbrella.example"
-START_SECONDS = 60.0
+START_SECONDS = 150.0
 
 CONFIG = """
 import json
