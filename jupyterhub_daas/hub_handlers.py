@@ -1,10 +1,11 @@
-"""The handlers that we add to the hub, below ``/hub``: the spawners' endpoints and the static files."""
+"""The handlers that we add to the hub, below ``/hub``: the spawners' endpoints, one of the hub's own that
+we extend, and the static files."""
 
 from typing import Any
 
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
-from jupyterhub_daas.spawners import handlers
+from jupyterhub_daas.spawners import endings, handlers
 from jupyterhub_daas.spawners.backends.batch import callback
 
 
@@ -15,4 +16,4 @@ def handlers_for(app: Any) -> list[tuple[Any, ...]]:
     except ConfigurationError as error:
         app.log.critical("The configuration is wrong: %s", error)
         app.exit(1)
-    return [*handlers.HANDLERS, *callback.HANDLERS, *assets.HANDLERS]
+    return [*handlers.HANDLERS, *endings.HANDLERS, *callback.HANDLERS, *assets.HANDLERS]

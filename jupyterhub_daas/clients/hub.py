@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.links import LostIdentity
 from jupyterhub_daas.core.model import Model
-from jupyterhub_daas.core.reconciliation import HubReport, SessionWarning, SessionWarnings
+from jupyterhub_daas.core.reconciliation import EndCause, HubReport, SessionWarning, SessionWarnings
 from jupyterhub_daas.errors import DaasError, UpstreamUnavailableError
 
 
@@ -29,10 +29,19 @@ class HubClient(ServiceClient):
         path = f"users/{segment(person)}/servers/{segment(session)}"
         await self.call("POST", path, body={"user_options": options}, token=token)
 
-    async def end(self, person: str, session: str, *, remove: bool = False, token: str | None = None) -> None:
-        """End a session; `remove` forgets its name too."""
+    async def end(
+        self,
+        person: str,
+        session: str,
+        *,
+        remove: bool = False,
+        cause: EndCause | None = None,
+        token: str | None = None,
+    ) -> None:
+        """End a session; `remove` forgets its name too, `cause` is what lifecycle tells the audit trail."""
         path = f"users/{segment(person)}/servers/{segment(session)}"
-        await self.call("DELETE", path, body={"remove": remove}, token=token)
+        why = {} if cause is None else {"cause": cause.model_dump(mode="json")}
+        await self.call("DELETE", path, body={"remove": remove, **why}, token=token)
 
     async def session(self, person: str, session: str, *, token: str | None = None) -> dict[str, Any] | None:
         """Return the hub's model of one session, or None if it has none of this name."""

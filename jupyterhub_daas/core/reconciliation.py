@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from jupyterhub_daas.core.audit import Actor
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import SessionId
@@ -56,10 +57,16 @@ class EndReason(str, Enum):
     NO_RESERVATION = "no_reservation"
 
 
-class EndRequest(Model):
-    """Staff, or another service, asks for the end of all sessions that a person has at `asked_at`."""
+class EndCause(Model):
+    """Why a session is ended, and who asked for it; None is nobody but the rules."""
 
     reason: EndReason
+    by: Actor | None = None
+
+
+class EndRequest(EndCause):
+    """Staff, or another service, asks for the end of all sessions that a person has at `asked_at`."""
+
     asked_at: Moment
 
     def means(self, session: LiveSession) -> bool:
@@ -71,7 +78,12 @@ class Ending(Model):
     """A session that must end."""
 
     session: LiveSession
-    reason: EndReason
+    cause: EndCause
+
+    @property
+    def reason(self) -> EndReason:
+        """Return why."""
+        return self.cause.reason
 
 
 class SessionWarning(Model):
@@ -157,11 +169,11 @@ def decide(
         and reserved[session_id].state is ReservationState.HELD
     )
     endings = (
-        Ending(session=session, reason=reason)
+        Ending(session=session, cause=cause)
         for session in live
         if session.state is SessionState.RUNNING
         and (
-            reason := _asked_to_end(session, blocked, asked or {})
+            cause := _asked_to_end(session, blocked, asked or {})
             or _lost_too_long(warnings.get(session.session_id), now)
             or _why_end(session, reserved.get(session.session_id), now, grace)
         )
@@ -189,32 +201,34 @@ def _warnings(
             yield SessionWarning(session_id=each.session_id, reason=EndReason.MEMBERSHIP, ends_at=ends_at)
 
 
-def _lost_too_long(warning: SessionWarning | None, now: datetime) -> EndReason | None:
+def _lost_too_long(warning: SessionWarning | None, now: datetime) -> EndCause | None:
     if warning is None or warning.ends_at is None or now < warning.ends_at:
         return None
-    return warning.reason
+    return EndCause(reason=warning.reason)
 
 
 def _asked_to_end(
     session: LiveSession, blocked: Collection[str], asked: Mapping[str, EndRequest]
-) -> EndReason | None:
+) -> EndCause | None:
     if session.person in blocked:
-        return EndReason.BLOCKED
+        return EndCause(reason=EndReason.BLOCKED)
     request = asked.get(session.person)
-    return request.reason if request is not None and request.means(session) else None
+    if request is None or not request.means(session):
+        return None
+    return EndCause(reason=request.reason, by=request.by)
 
 
 def _why_end(
     session: LiveSession, reservation: Reservation | None, now: datetime, grace: timedelta
-) -> EndReason | None:
+) -> EndCause | None:
     if reservation is None:
         # Resources nobody counts: only after the grace time, for the list may be older than the session.
         old = session.started is not None and now - session.started >= grace
-        return EndReason.NO_RESERVATION if old else None
+        return EndCause(reason=EndReason.NO_RESERVATION) if old else None
     if reservation.expires_at is not None and now >= reservation.expires_at:
-        return EndReason.EXPIRED
+        return EndCause(reason=EndReason.EXPIRED)
     if reservation.idle_seconds is not None:
         seen = max(filter(None, (session.last_activity, session.started)), default=None)
         if seen is not None and now - seen >= timedelta(seconds=reservation.idle_seconds):
-            return EndReason.IDLE
+            return EndCause(reason=EndReason.IDLE)
     return None

@@ -14,6 +14,7 @@ from jupyterhub.services.auth import HubOAuthenticated, UserNotAllowed
 from pydantic import BaseModel, ValidationError
 from tornado import web
 
+from jupyterhub_daas.core.audit import Actor, ActorKind
 from jupyterhub_daas.errors import (
     DaasError,
     InvalidInputError,
@@ -44,6 +45,11 @@ class Caller:
     name: str
     kind: str
     scopes: frozenset[str]
+
+    @property
+    def actor(self) -> Actor:
+        """Return the caller as the audit trail names it."""
+        return Actor(kind=ActorKind.PERSON if self.kind == "user" else ActorKind.SERVICE, name=self.name)
 
     def is_person(self, username: str) -> bool:
         """Tell whether the caller is this person."""

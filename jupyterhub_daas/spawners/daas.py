@@ -185,7 +185,7 @@ class DaasSpawner(DelegatingSpawner):
         self._stuck = False
         watch_start(self)
         session_id = secrets.token_hex(8)
-        self._trail.begin()
+        self._trail.begin(session_id)
         try:
             admission = await self._admit(session_id)
             self._trail.admitted(admission.launch, admission.role)
@@ -313,6 +313,13 @@ class DaasSpawner(DelegatingSpawner):
         """Take over what an earlier hub process recorded; what it let through counts as let through."""
         super().load_state(state)
         count_as_started(self)
+
+    async def poll(self) -> int | None:
+        """Return None unless the backend says that the session ended; never raise."""
+        status = await super().poll()
+        if status is not None:
+            self._trail.gone()
+        return status
 
     async def run_post_stop_hook(self) -> None:
         """Release what the session held; forget a session that never ran. Also called for refused starts."""

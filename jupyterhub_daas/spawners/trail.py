@@ -21,7 +21,10 @@ from jupyterhub_daas.core.names import IDENTIFIER, SESSION_ID, USERNAME, matches
 from jupyterhub_daas.core.proposals import MemberRole
 from jupyterhub_daas.core.selection import Selection
 from jupyterhub_daas.errors import BackendError, DaasError, UpstreamError
+from jupyterhub_daas.spawners.endings import actor_of, asked_for
 
+# Why a session ended that was found to be gone.
+BY_ITSELF = "ended_by_itself"
 HUB = Actor(kind=ActorKind.SERVICE, name="daas-hub")
 
 
@@ -30,17 +33,19 @@ class SessionTrail:
 
     def __init__(self, spawner: Any) -> None:
         self._spawner = spawner
-        self._actor = HUB
+        self._actor, self._session_id = HUB, ""
         self._selection: Selection | None = None
         self._launch: Launch | None = None
         self._role = MemberRole.MEMBER
+        self._gone = False
         # None: nothing was started by this hub process, but one before it may have.
         self._up: bool | None = None
 
-    def begin(self) -> None:
+    def begin(self, session_id: str) -> None:
         """Note who asks for a start."""
+        self._session_id = session_id
         self._actor = _asking(self._spawner)
-        self._selection, self._launch, self._up = None, None, False
+        self._selection, self._launch, self._up, self._gone = None, None, False, False
 
     def selected(self, selection: Selection) -> None:
         """Note what is asked for."""
@@ -69,10 +74,16 @@ class SessionTrail:
         outcome = AuditOutcome.FAILED if fault else AuditOutcome.REFUSED
         self._tell(AuditAction.START, self._actor, outcome=outcome, reason=error.code)
 
+    def gone(self) -> None:
+        """Note that the session was found to have ended before anybody ended it."""
+        self._gone = True
+
     def stopped(self) -> None:
-        """Tell that the session ended, if it was up."""
+        """Tell that the session ended, if it was up: by whom, and why."""
         if self._up or (self._up is None and self._spawner.record.ran):
-            self._tell(AuditAction.STOP, HUB)
+            asked = None if self._gone else asked_for()
+            reason = BY_ITSELF if self._gone else asked and asked.reason
+            self._tell(AuditAction.STOP, asked.by if asked else HUB, reason=reason)
         self._up = False
 
     def _tell(
@@ -84,11 +95,11 @@ class SessionTrail:
         reason: str | None = None,
         details: dict[str, str] | None = None,
     ) -> None:
-        spawner, selection, launch = self._spawner, self._selection, self._launch
+        spawner, selection = self._spawner, self._selection
         # What a hub before this one started is known by its record, which may hold anything.
         former = spawner.record if self._up is None else None
         proposal = selection.proposal if selection else former and former.proposal
-        session_id = launch.session_id if launch else former and former.session_id
+        session_id = former.session_id if former else self._session_id
         person = spawner.user.name if matches(USERNAME, spawner.user.name) else None
         event = AuditEvent(
             time=datetime.now(timezone.utc),
@@ -108,9 +119,7 @@ class SessionTrail:
 
 def _asking(spawner: Any) -> Actor:
     try:
-        asking = spawner.handler.current_user
-        kind = ActorKind.SERVICE if asking.kind == "service" else ActorKind.PERSON
-        return Actor(kind=kind, name=shown(asking.name, 255))
+        return actor_of(spawner.handler.current_user)
     except (AttributeError, RuntimeError, ValueError):
         # The hub itself, for instance when it starts again what was running.
         return HUB

@@ -22,6 +22,7 @@ from tests.spawners.portal import PROPOSAL, WANTED, Portal
 from tests.support.waiting import wait_until
 
 NAME = "brave-meitner"
+SESSION = "0123456789abcdef"
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_a_session_is_told_from_start_to_stop(portal: Portal, told: Any) -> None
     session_id = portal.session_id(NAME)
     portal.stop(NAME)
     start, access, stop = told(NAME, 3)
-    amara, hub = {"kind": "person", "name": "amara"}, {"kind": "service", "name": "daas-hub"}
+    amara, tests = {"kind": "person", "name": "amara"}, {"kind": "service", "name": "tests"}
     assert [each["action"] for each in (start, access, stop)] == ["start", "data_access", "stop"]
-    assert [each["actor"] for each in (start, access, stop)] == [amara, amara, hub]
+    assert [each["actor"] for each in (start, access, stop)] == [amara, amara, tests]
     assert [each["on_behalf_of"] for each in (start, access, stop)] == [None, None, "amara"]
     assert {each["proposal"] for each in (start, access, stop)} == {PROPOSAL}
     assert {each["request_id"] for each in (start, access, stop)} == {session_id}
@@ -127,6 +128,59 @@ def test_the_end_of_a_session_of_a_former_hub_is_told(portal: Portal, told: Any)
     portal.stop(NAME)
     stop = told(NAME, 1, "stop")[0]
     assert (stop["proposal"], stop["request_id"], stop["on_behalf_of"]) == (PROPOSAL, session_id, "amara")
+    assert (stop["actor"]["name"], stop["reason"]) == ("tests", None)
+
+
+HERS = {"kind": "person", "name": "amara"}
+HUBS = {"kind": "service", "name": "daas-hub"}
+STAFFS = {"kind": "person", "name": "sofia"}
+
+
+def end(portal: Portal, body: Any, token: str) -> int:
+    """Ask the hub to end the session; return its answer."""
+    url = f"{portal.stack.api}/users/amara/servers/{NAME}"
+    answer = requests.delete(url, headers={"Authorization": f"token {token}"}, json=body, timeout=60)
+    return answer.status_code
+
+
+def test_an_end_is_told_with_who_asked_for_it_and_why(portal: Portal, told: Any) -> None:
+    """Only lifecycle's word for the cause counts; who may not end a session leaves no trace in its end."""
+    stack = portal.stack
+    token_of = {
+        "amara": stack.token("amara"),
+        "bruno": stack.token("bruno"),
+        "lifecycle": stack.service_token,
+    }
+    cause = {"reason": "staff", "by": STAFFS}
+    for count, (who, body, actor, reason) in enumerate(
+        [
+            ("amara", {}, HERS, None),
+            ("amara", {"cause": cause}, HERS, None),
+            ("lifecycle", {"cause": {"reason": "idle"}}, {"kind": "service", "name": "tests"}, "idle"),
+            ("lifecycle", {"cause": cause}, STAFFS, "staff"),
+        ],
+        start=1,
+    ):
+        portal.start(NAME)
+        portal.wait_ready(NAME)
+        assert end(portal, {"cause": cause}, token_of["bruno"]) in (403, 404)
+        assert end(portal, {"cause": {"reason": "because"}}, token_of["lifecycle"]) == 400
+        assert portal.model(NAME)["ready"]
+        assert end(portal, body, token_of[who]) == 204
+        stop = told(NAME, count, "stop")[-1]
+        assert (stop["actor"], stop["reason"]) == (actor, reason), body
+        assert stop["on_behalf_of"] == (None if actor == HERS else "amara")
+
+
+def test_a_session_that_ends_by_itself_is_told_so(portal: Portal, told: Any) -> None:
+    portal.start(NAME)
+    portal.wait_ready(NAME)
+    portal.leave(NAME)
+    # Whoever comes too late did not end it.
+    wait_until(lambda: not portal.living(), 30)
+    end(portal, {}, portal.stack.token("amara"))
+    (stop,) = told(NAME, 1, "stop")
+    assert (stop["actor"], stop["reason"], stop["on_behalf_of"]) == (HUBS, "ended_by_itself", "amara")
 
 
 class Told:
@@ -157,11 +211,11 @@ def test_odd_things_fail_no_start_and_no_stop(odd: dict[str, Any]) -> None:
     spawner = Told(**odd)
     trail = SessionTrail(spawner)
     trail.stopped()
-    trail.begin()
+    trail.begin(SESSION)
     trail.refused(QuotaExceededError("Too much."))
     trail.stopped()
-    told = [(each.action.value, each.reason) for each in spawner.events if each.action.value == "start"]
-    assert told == [("start", "quota_exceeded")]
+    starts = [each for each in spawner.events if each.action.value == "start"]
+    assert [(each.reason, each.request_id) for each in starts] == [("quota_exceeded", SESSION)]
 
 
 def test_a_session_ends_at_once_although_accounts_hangs(portal: Portal, told: Any) -> None:

@@ -39,6 +39,7 @@ class Parts:
         self.failing: dict[str, str] = {}
         self.before: dict[str, Hook] = {}
         self.keeps: set[str] = set()
+        self.causes: dict[str, Any] = {}
         self.at_once = 0
         self.most_at_once = 0
         self.url = ""
@@ -159,6 +160,7 @@ class Parts:
         key = self._found(request)
         if key[1] in self.keeps:
             return web.json_response({"status": 400, "message": "It is being renamed."}, status=400)
+        self.causes[key[1]] = (await request.json()).get("cause")
         session = self.sessions.pop(key)
         self.reservations.pop(session["session_id"], None)
         return web.Response(status=204)

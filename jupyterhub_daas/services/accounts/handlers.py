@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from jupyterhub_daas.core.access import Standing
-from jupyterhub_daas.core.audit import Actor, ActorKind, Author, request_id_of
+from jupyterhub_daas.core.audit import Author, request_id_of
 from jupyterhub_daas.core.names import IDENTIFIER, USERNAME, matches
 from jupyterhub_daas.core.people import Role, RoleGrant
 from jupyterhub_daas.core.settings import Settings
@@ -63,15 +63,9 @@ class AccountsHandler(ApiHandler):
         return self.environment.settings
 
     @property
-    def actor(self) -> Actor:
-        """Return the caller as the audit trail names it."""
-        kind = ActorKind.PERSON if self.caller.kind == "user" else ActorKind.SERVICE
-        return Actor(kind=kind, name=self.caller.name)
-
-    @property
     def author(self) -> Author:
         """Return the caller as the author of a change."""
-        return Author(self.actor, request_id_of(self.request.headers.get("X-Request-Id")))
+        return Author(self.caller.actor, request_id_of(self.request.headers.get("X-Request-Id")))
 
     def require_staff(self, username: str) -> None:
         """Go on only for staff, and for a name that an account can have."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, and_, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from jupyterhub_daas.core.audit import AuditAction, Author
+from jupyterhub_daas.core.audit import AuditAction, Author, request_id_of
 from jupyterhub_daas.core.links import Held, Link, LinkSource, Owner, SessionsPolicy, owner_of
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.database.engine import answering, writing
@@ -20,7 +20,6 @@ from jupyterhub_daas.services.accounts.errands import ErrandKind, leave
 from jupyterhub_daas.services.accounts.tables import identities
 from jupyterhub_daas.services.accounts.telling import OURSELVES, identity_object, tell
 
-DIRECTORY = Author(OURSELVES)
 TAKEN = "This identity belongs to somebody else here. If it is yours, please ask the user office to move it."
 SECOND = (
     "Another account of the same provider is linked to this person. Unlink that one first, "
@@ -79,7 +78,9 @@ class IdentityStore:
         *,
         now: datetime,
     ) -> None:
-        evidence = Evidence(LinkSource.DIRECTORY, "The facility's directory says so.", DIRECTORY)
+        # One id for all that follows from what the directory says now.
+        by = Author(OURSELVES, request_id_of(None))
+        evidence = Evidence(LinkSource.DIRECTORY, "The facility's directory says so.", by)
         if held.username is not None:
             await self._take(connection, identity, held.username, evidence, now=now)
         if username is not None:

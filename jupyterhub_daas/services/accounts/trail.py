@@ -86,7 +86,7 @@ class AuditHandler(TrailHandler):
         """Add one."""
         self.require(AUDIT_WRITE)
         event = self.body(AuditEvent)
-        record, new = await self.trail.record(event, recorded_by=self.actor, now=now())
+        record, new = await self.trail.record(event, recorded_by=self.caller.actor, now=now())
         self.answer(record, HTTPStatus.CREATED if new else HTTPStatus.OK)
 
     async def get(self) -> None:

@@ -34,7 +34,7 @@ class EndHandler(LifecycleHandler):
         self.require(END)
         if not matches(USERNAME, username):
             raise NotFoundError("There is nothing here for you.")
-        self.rounds.ask_to_end(username, self.body(EndBody).reason)
+        self.rounds.ask_to_end(username, self.body(EndBody).reason, by=self.caller.actor)
         self.answer({}, HTTPStatus.ACCEPTED)
 
 

@@ -28,6 +28,7 @@ from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.hub import HubClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.quotas import QuotasClient
+from jupyterhub_daas.core.audit import Actor
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reconciliation import (
@@ -107,9 +108,9 @@ class Rounds:
         """Return what the last good round warned of."""
         return self._warned.get(session_id)
 
-    def ask_to_end(self, person: str, reason: EndReason) -> None:
+    def ask_to_end(self, person: str, reason: EndReason, *, by: Actor) -> None:
         """Have all sessions that a person has now ended, as soon as the parts answer."""
-        self._asked[person] = EndRequest(reason=reason, asked_at=self._clock())
+        self._asked[person] = EndRequest(reason=reason, by=by, asked_at=self._clock())
         self._wake.set()
 
     async def keep_running(self) -> None:
@@ -237,7 +238,7 @@ class Rounds:
                     return None
                 # Before the end, so that the person finds the reason even if we don't survive it.
                 await self._store.create_ending(record)
-                await self._hub.end(session.person, session.name)
+                await self._hub.end(session.person, session.name, cause=ending.cause)
             except DaasError as error:
                 await self._store.delete_ending(session.session_id)
                 log.warning("Session %s of %s is not ended: %s", session.name, session.person, error.message)

@@ -10,8 +10,6 @@ from typing_extensions import Self
 from jupyterhub_daas.clients import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.audit import (
-    Actor,
-    ActorKind,
     AuditAction,
     AuditEvent,
     AuditObject,
@@ -234,10 +232,9 @@ class OverrideHandler(_QuotaHandler):
 
     def _tell(self, scope: QuotaScope, key: str, **details: str) -> None:
         of_person = scope is QuotaScope.PERSON
-        kind = ActorKind.PERSON if self.caller.kind == "user" else ActorKind.SERVICE
         event = AuditEvent(
             time=utc_now(),
-            actor=Actor(kind=kind, name=self.caller.name),
+            actor=self.caller.actor,
             action=AuditAction.OVERRIDE,
             object=AuditObject(kind=ObjectKind.PERSON if of_person else ObjectKind.PROPOSAL, key=key),
             proposal=None if of_person else key,

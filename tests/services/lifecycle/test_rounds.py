@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from jupyterhub_daas.clients import AccountsClient, HubClient, ProposalsClient, QuotasClient
+from jupyterhub_daas.core.audit import Actor, ActorKind
 from jupyterhub_daas.core.reconciliation import EndReason
 from jupyterhub_daas.core.settings import LifecycleSettings
 from jupyterhub_daas.database.engine import create_engine
@@ -23,6 +24,7 @@ from tests.support.parts import Parts, moment
 from tests.support.waiting import wait_for
 
 ONE, TWO, THREE = "0000000000000001", "0000000000000002", "0000000000000003"
+SOFIA = Actor(kind=ActorKind.PERSON, name="sofia")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
@@ -105,6 +107,10 @@ async def test_does_all_that_is_due_and_says_so(lifecycle: Lifecycle, parts: Par
     ]
     assert outcome.removed == ("00000000000000aa",)
     assert parts.names() == ["keen-volta"]
+    assert parts.causes == {
+        "brave-curie": {"reason": "expired", "by": None},
+        "calm-bohr": {"reason": "idle", "by": None},
+    }
     assert {key: each["state"] for key, each in parts.reservations.items()} == {THREE: "active"}
     assert sorted(await lifecycle.endings()) == [(ONE, EndReason.EXPIRED), (TWO, EndReason.IDLE)]
     assert {name: counted(name) - value for name, value in before.items()} == dict.fromkeys(before, 1)
@@ -302,16 +308,17 @@ class TestAsking:
             await wait_for(lambda: "accounts: GET blocked" in parts.asked, 5)
             assert len(parts.names()) == 2
             # The next round by itself would be ten minutes away.
-            lifecycle.rounds.ask_to_end("amara", EndReason.STAFF)
+            lifecycle.rounds.ask_to_end("amara", EndReason.STAFF, by=SOFIA)
             await wait_for(lambda: parts.names() == ["calm-bohr"], 5)
         finally:
             loop.cancel()
         assert await lifecycle.endings() == [(ONE, EndReason.STAFF)]
+        assert parts.causes["brave-curie"] == {"reason": "staff", "by": {"kind": "person", "name": "sofia"}}
 
     async def test_waits_for_one_that_is_starting(self, lifecycle: Lifecycle, parts: Parts) -> None:
         parts.start_session(ONE, state="starting", started=moment(5))
         parts.reserve(ONE, state="held", activated_at=None, created_at=moment(5))
-        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF)
+        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF, by=SOFIA)
         assert (await lifecycle.rounds.run()).ended == ()
         parts.sessions["amara", "brave-curie"]["state"] = "running"
         assert [each.reason for each in (await lifecycle.rounds.run()).ended] == [EndReason.STAFF]
@@ -319,7 +326,7 @@ class TestAsking:
     async def test_spares_what_she_starts_later(self, lifecycle: Lifecycle, parts: Parts) -> None:
         parts.start_session(ONE)
         parts.reserve(ONE)
-        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF)
+        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF, by=SOFIA)
         assert len((await lifecycle.rounds.run()).ended) == 1
         parts.start_session(TWO, started=moment(-1))
         parts.reserve(TWO)
@@ -330,7 +337,7 @@ class TestAsking:
         parts.start_session(ONE)
         parts.reserve(ONE)
         parts.failing["quotas"] = "away"
-        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF)
+        lifecycle.rounds.ask_to_end("amara", EndReason.STAFF, by=SOFIA)
         with pytest.raises(UpstreamUnavailableError):
             await lifecycle.rounds.run()
         parts.failing.clear()
