@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,17 @@ from typing import Any
 import pytest
 import requests
 
+from jupyterhub_daas.core.audit import AuditAction, AuditOutcome, AuditRecord
 from jupyterhub_daas.core.people import Role, group_of
 from tests.support.sign_in import browser, sign_in_with_account, sign_in_with_provider
-from tests.support.stack import ISSUER, Stack, xsrf_of
+from tests.support.stack import ISSUER, PYTHON, ROOT, Stack, xsrf_of
 from tests.support.umbrella import Umbrella
 from tests.support.waiting import wait_until
 
 EXTRA = """
 c.DaasAuthenticator.providers = {providers!r}
 c.DaasAuthenticator.auth_refresh_age = 1
+c.DaasAuthenticator.failures_per_account = 3
 """
 
 
@@ -223,3 +227,121 @@ def test_a_frozen_service_is_named_and_running_logins_go_on(
         os.kill(pid, signal.SIGCONT)
     answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
     assert answer.status_code == 302
+
+
+# --- the audit trail of all this
+
+SESSION = "brave-curie"
+
+
+def own_token(whole: Stack, person: str) -> str:
+    """Sign a person in anew; return a token of hers."""
+    session = browser()
+    sign_in_with_account(session, whole.url, person, f"{person}-facility")
+    headers = {"X-XSRFToken": xsrf_of(session, "/hub/")}
+    made = session.post(f"{whole.api}/users/{person}/tokens", json={"note": "t"}, headers=headers, timeout=30)
+    made.raise_for_status()
+    return str(made.json()["token"])
+
+
+def do(url: str, method: str, token: str, body: Any = None, **query: str) -> requests.Response:
+    """Ask the hub."""
+    headers = {"Authorization": f"token {token}"}
+    return requests.request(method, url, headers=headers, json=body, params=query, timeout=60)
+
+
+def live_through_everything(whole: Stack, umbrella: Umbrella) -> None:
+    """Do, and have refused, all that the trail has a word for."""
+    sofia, amara = own_token(whole, "sofia"), own_token(whole, "amara")
+
+    def staff(service: str, method: str, path: str, body: Any = None) -> None:
+        whole.call(service, method, path, token=sofia, json=body).raise_for_status()
+
+    sign_in(whole, umbrella, "amara")
+    sign_in(whole, umbrella, "dora")
+    for _ in range(4):
+        sign_in_with_account(browser(), whole.url, "edgar", "wrong")
+    do(f"{whole.url}/hub/daas/lock-outs", "DELETE", sofia, account="edgar").raise_for_status()
+
+    identity = {"issuer": "https://idp.other.example", "subject": "b", "reason": "Moved."}
+    staff("accounts", "PUT", "people/bruno/identities", identity)
+    staff("accounts", "POST", "people/bruno/identities/unlink", identity)
+    staff("accounts", "PUT", "people/bruno/roles/support", {"instruments": [], "reason": "Helps out."})
+    staff("accounts", "DELETE", "people/bruno/roles/support")
+    staff("quotas", "PUT", "overrides/person/amara", {"limits": {"machines": 7}, "reason": "Beamtime."})
+    staff("quotas", "DELETE", "overrides/person/amara")
+    whole.accept_conditions("amara")
+
+    server = f"{whole.api}/users/amara/servers/{SESSION}"
+    wanted = {"proposal": "20180301", "environment": "jupyter", "flavour": "small"}
+    assert do(server, "POST", amara, {"user_options": {**wanted, "flavour": "huge"}}).status_code == 400
+    assert do(server, "POST", amara, {"user_options": wanted}).status_code in (201, 202)
+    wait_until(lambda: whole.admin("GET", f"/users/amara/servers/{SESSION}").json()["ready"], 60)
+    share = do(f"{whole.api}/shares/amara/{SESSION}", "POST", amara, {"user": "bruno"})
+    assert share.status_code in (403, 404)
+    try:
+        staff("accounts", "PUT", "people/amara/block", {"reason": "Please call us."})
+        wait_until(lambda: not whole.admin("GET", f"/users/amara/servers/{SESSION}").json()["started"], 60)
+    finally:
+        staff("accounts", "DELETE", "people/amara/block")
+
+
+AMARA, SOFIA, SOMEBODY = ("person", "amara"), ("person", "sofia"), ("identity", None)
+# Who typed a wrong password is not known, and what was typed may be anything.
+NOBODY, AT_THE_DOOR = ("unknown", "unknown"), ("portal", "sign-in")
+HERS, CONDITIONS = ("session", SESSION), ("conditions", None)
+# Action, outcome, reason, who did it, on whose behalf, to what.
+EVERYTHING = {
+    ("login", "done", None, AMARA, None, SOMEBODY),
+    ("denial", "refused", "no_entry", SOMEBODY, None, SOMEBODY),
+    ("denial", "refused", "unauthenticated", NOBODY, None, AT_THE_DOOR),
+    ("denial", "refused", "too_many_attempts", NOBODY, None, AT_THE_DOOR),
+    ("release", "done", None, SOFIA, None, ("person", "edgar")),
+    ("link", "done", None, SOFIA, "bruno", SOMEBODY),
+    ("unlink", "done", None, SOFIA, "bruno", SOMEBODY),
+    ("role", "done", None, SOFIA, None, ("person", "bruno")),
+    ("override", "done", None, SOFIA, None, AMARA),
+    ("acceptance", "done", None, AMARA, None, CONDITIONS),
+    ("start", "refused", "unknown_flavour", AMARA, None, HERS),
+    ("start", "done", None, AMARA, None, HERS),
+    ("data_access", "done", None, AMARA, None, HERS),
+    ("stop", "done", "blocked", ("service", "lifecycle"), "amara", HERS),
+    ("block", "done", None, SOFIA, None, AMARA),
+    ("unblock", "done", None, SOFIA, None, AMARA),
+}
+
+
+def shape_of(event: AuditRecord) -> tuple[Any, ...]:
+    """Return an event without what differs each time."""
+    kinds = event.actor.kind.value, event.object.kind.value
+    actor = None if kinds[0] == "identity" else event.actor.name
+    key = None if kinds[1] in ("identity", "conditions") else event.object.key
+    head = event.action.value, event.outcome.value, event.reason
+    return (*head, (kinds[0], actor), event.on_behalf_of, (kinds[1], key))
+
+
+def test_the_trail_tells_of_everything(whole: Stack, umbrella: Umbrella) -> None:
+    """Each kind of event is there with all its fields; only shares are not, for nobody can share."""
+    began = datetime.now(timezone.utc)
+    live_through_everything(whole, umbrella)
+    told: list[AuditRecord] = []
+
+    def complete() -> bool:
+        answer = whole.call("accounts", "GET", "audit/export", params={"from": began.isoformat()})
+        told[:] = [AuditRecord.model_validate_json(line) for line in answer.text.splitlines()]
+        return {shape_of(each) for each in told} >= EVERYTHING
+
+    with suppress(TimeoutError):
+        wait_until(complete, 15)
+    assert EVERYTHING - {shape_of(each) for each in told} == set()
+    assert {each.action for each in told} == set(AuditAction) - {AuditAction.SHARE}
+    for each in told:
+        assert each.request_id, each
+        assert began <= each.time <= each.recorded_at <= datetime.now(timezone.utc), each
+        assert each.reason or each.outcome is AuditOutcome.DONE, each
+    of_data = [each for each in told if each.action in (AuditAction.DATA_ACCESS, AuditAction.STOP)]
+    assert {each.proposal for each in of_data} == {"20180301"}
+    command = [PYTHON, "-m", "jupyterhub_daas.cli", "audit", "verify"]
+    command += ["--state", str(whole.folder / "state")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
