@@ -56,6 +56,7 @@ def test_refuses_to_switch_off_what_refusals_need(name: str) -> None:
     [
         ("admin_users", {"amara"}),
         ("allowed_users", {"amara"}),
+        ("whitelist", {"amara"}),
         ("allow_existing_users", True),
         ("username_map", {"amara": "root"}),
         ("manage_roles", True),
@@ -63,7 +64,7 @@ def test_refuses_to_switch_off_what_refusals_need(name: str) -> None:
 )
 def test_refuses_what_would_let_a_name_in(name: str, value: Any) -> None:
     error = refusal_of(**{name: value})
-    assert error.field == f"DaasAuthenticator.{name}"
+    assert error.field == f"DaasAuthenticator.{'allowed_users' if name == 'whitelist' else name}"
     assert "accounts service" in error.message
 
 
@@ -128,10 +129,35 @@ def test_plain_http_is_for_this_machine_only() -> None:
     assert "issuer" in refusal_of(providers=[{**UMBRELLA, "issuer": "http://127.0.0.1.evil.example"}]).message
 
 
-@pytest.mark.parametrize("name", ["Amara", "amara ", "a/b", "ämara", "a" * 32, "", "1amara", "аmara"])
+# Letters of other scripts and cases, parts that are joined or not seen: each may look like amara somewhere.
+LOOK_ALIKES = [
+    *("Amara", "AMARA", "amar\u0430", "\u0430mara", "\uff41mara", "amara\u0301", "am\u00e1ra", "amara\u200b"),
+    *(
+        "\u202eamara",
+        "ama\ufb01",
+        "amara\n",
+        "amara ",
+        " amara",
+        ".amara",
+        "-amara",
+        "1amara",
+        "amara\0",
+        "\u0131",
+    ),
+    *("", "a/b", "../amara", "amara%2e", "amara@umbrella.example", "a" * 32),
+]
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES, ids=ascii)
 def test_only_a_persons_username_is_one(name: str) -> None:
     assert not made().validate_username(name)
     assert made().normalize_username(name) == name  # nothing is folded into another name
+
+
+def test_names_that_differ_in_a_dot_are_two() -> None:
+    names = ["ab", "a.b", "a-b", "a_b", "a..b", "ab.", "a" * 30, "a" * 31]
+    assert [made().normalize_username(name) for name in names] == names
+    assert all(made().validate_username(name) for name in names)
 
 
 def test_allows_only_whom_the_gate_admitted() -> None:

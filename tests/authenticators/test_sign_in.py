@@ -91,6 +91,25 @@ def test_a_changed_claim_changes_nobody(portal: Portal) -> None:
     assert "amara" in portal.home(session).text
 
 
+def test_names_that_differ_in_a_dot_are_two_people(portal: Portal) -> None:
+    for name in ("a.mara", "a-mara", "amara."):
+        subject = f"{name}@dots.example"
+        portal.services.know(name, identity=(portal.umbrella.issuer, subject))
+        portal.umbrella.subject = subject
+        session = portal.visit()
+        sign_in_with_provider(session, portal.url, "", "")
+        assert f'<p id="home">{name}</p>' in portal.home(session).text
+        assert portal.hub_user(name)["name"] == name
+
+
+def test_a_name_that_only_looks_like_anothers_is_nobodys(portal: Portal) -> None:
+    for name in ("Amara", "amara.", "\uff41mara", "amar\u0430", "amara\u0301"):
+        session = portal.visit()
+        answer = sign_in_with_account(session, portal.url, name, PASSWORD)
+        assert (answer.status_code, "Wrong username or password" in answer.text) == (403, True), ascii(name)
+        assert portal.home(session).status_code == 302
+
+
 def test_a_person_without_proposal_reads_what_to_do(portal: Portal) -> None:
     session = portal.visit()
     answer = sign_in_with_account(session, portal.url, "dora", PASSWORD)

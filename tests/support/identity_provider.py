@@ -4,6 +4,7 @@ Honest by default: codes are consumed, PKCE is checked, refresh tokens rotate an
 grant. A test replaces one of its faces to make it lie, be slow, or be away.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -76,6 +78,8 @@ class IdentityProvider(ThreadedServer):
         self.jwks: Callable[[], web.Response] = self._jwks_response
         self.token_changes: Callable[[Claims], Claims] = lambda answer: answer
         self.away: set[str] = set()
+        # Paths that take a request and do not answer, as long as they are here.
+        self.hanging: set[str] = set()
 
     @property
     def issuer(self) -> str:
@@ -98,7 +102,7 @@ class IdentityProvider(ThreadedServer):
 
     def application(self) -> web.Application:
         """Return the provider's endpoints."""
-        app = web.Application()
+        app = web.Application(middlewares=[self._hang])
         app.router.add_get("/.well-known/openid-configuration", self._discovery)
         app.router.add_get("/authorize", self._authorize)
         app.router.add_post("/token", self._token)
@@ -107,6 +111,13 @@ class IdentityProvider(ThreadedServer):
         app.router.add_get("/elsewhere/jwks", self._jwks_elsewhere)
         app.router.add_get("/end_session", self._end_session)
         return app
+
+    @web.middleware
+    async def _hang(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        while request.path in self.hanging:
+            self.asked[f"hanging {request.path}"] += 1
+            await asyncio.sleep(0.05)
+        return await handler(request)
 
     def _note(self, place: str) -> None:
         self.asked[place] += 1
