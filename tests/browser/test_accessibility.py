@@ -7,13 +7,13 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.browser.conftest import DESKTOP
 from tests.browser.people import Visitor, overflow, violations
 from tests.support.stack import Stack
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 PROPOSAL = "20180301"
 
 PUBLIC = ["", "about", "partners", "help", "nothing-here", "/hub/login", "/hub/nothing-here"]
@@ -45,7 +45,7 @@ async def assert_accessible(page: Page) -> None:
     """Look at the page that is open in all three ways."""
     problems = []
     for size, scheme in ((DESKTOP, "light"), (PHONE, "light"), (PHONE, "dark"), (DESKTOP, "dark")):
-        await page.set_viewport_size(size)  # type: ignore[arg-type]
+        await page.set_viewport_size(size)
         # Without motion: colours that are on their way from light to dark are nobody's.
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         problems += [f"{size['width']} {scheme}: {each}" for each in await violations(page)]
@@ -66,7 +66,7 @@ async def test_public_page(visitor: Visitor, path: str) -> None:
 @pytest.fixture(scope="module")
 async def bruno(chromium: Browser, site: Stack) -> AsyncIterator[Visitor]:
     """Bruno, logged in once for all of these."""
-    context = await chromium.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    context = await chromium.new_context(viewport=DESKTOP)
     somebody = Visitor(site, await context.new_page())
     await somebody.enter("bruno")
     yield somebody
@@ -82,7 +82,7 @@ async def test_page_of_a_person(bruno: Visitor, path: str) -> None:
 @pytest.fixture(scope="module")
 async def sofia(chromium: Browser, site: Stack) -> AsyncIterator[Visitor]:
     """Sofia, an administrator, logged in once for all of these."""
-    context = await chromium.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    context = await chromium.new_context(viewport=DESKTOP)
     somebody = Visitor(site, await context.new_page())
     await somebody.enter("sofia")
     yield somebody

@@ -130,7 +130,7 @@ async def test_the_question_before_a_stop_keeps_the_session_on_escape(visitor: V
 @pytest.fixture
 async def scriptless(chromium: Browser, site: Stack, _nobody_runs: None) -> AsyncIterator[Visitor]:
     """Somebody whose browser runs no script."""
-    context = await chromium.new_context(viewport=DESKTOP, java_script_enabled=False)  # type: ignore[arg-type]
+    context = await chromium.new_context(viewport=DESKTOP, java_script_enabled=False)
     yield Visitor(site, await context.new_page())
     await context.close()
 

@@ -1,11 +1,11 @@
 """The page "Sign-in methods" with a browser: what a person sees before and after she confirms."""
 
-from playwright.async_api import expect
+from playwright.async_api import ViewportSize, expect
 
 from tests.browser.people import Visitor, overflow, violations
 from tests.support.umbrella import Umbrella
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 async def test_a_person_finds_her_methods_and_confirms(visitor: Visitor, umbrella: Umbrella) -> None:
@@ -27,7 +27,7 @@ async def test_a_person_finds_her_methods_and_confirms(visitor: Visitor, umbrell
     await expect(page.get_by_role("button", name="Unlink")).to_be_visible()
     await expect(page.get_by_text("All providers that can be used here are linked")).to_be_visible()
     await visitor.screenshot("sign-in-methods")
-    await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    await page.set_viewport_size(PHONE)
     assert await violations(page) == []
     assert await overflow(page) <= 0
     await visitor.screenshot("sign-in-methods-phone")

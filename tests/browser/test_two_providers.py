@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 import yaml
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from tests.browser.conftest import DESKTOP
 from tests.browser.people import Visitor, overflow, violations
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 
 # The provider allows its clocks 15 seconds before an access token counts as ended.
 SOON = 60.0
-PHONE = {"width": 390, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 800}
 
 Open = Callable[[], Awaitable[Visitor]]
 
@@ -184,10 +184,10 @@ async def test_an_account_of_the_one_is_nobody_at_the_other(facility: Facility, 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_the_remembered_way_comes_first_by_keyboard_and_without_script(
-    facility: Facility, chromium: Browser, size: dict[str, int]
+    facility: Facility, chromium: Browser, size: ViewportSize
 ) -> None:
     site, _, keycloak = facility
-    context = await chromium.new_context(viewport=size, java_script_enabled=False)  # type: ignore[arg-type]
+    context = await chromium.new_context(viewport=size, java_script_enabled=False)
     context.set_default_timeout(30_000)
     try:
         visitor = Visitor(site, await context.new_page())
@@ -211,11 +211,11 @@ async def test_the_remembered_way_comes_first_by_keyboard_and_without_script(
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 async def test_the_login_page_fits_and_is_accessible(
-    facility: Facility, visitors: Open, size: dict[str, int]
+    facility: Facility, visitors: Open, size: ViewportSize
 ) -> None:
     visitor = await visitors()
     page: Page = visitor.page
-    await page.set_viewport_size(size)  # type: ignore[arg-type]
+    await page.set_viewport_size(size)
     for remembered in (False, True):
         if remembered:
             await page.get_by_label("Remember my choice on this device").first.check()

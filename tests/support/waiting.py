@@ -4,12 +4,18 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 Found = TypeVar("Found")
 STEP_SECONDS = 0.05
 
 
+@overload
+async def wait_for(
+    condition: Callable[[], Awaitable[Found]], timeout: float = 30.0, *, what: str = ""
+) -> Found: ...
+@overload
+async def wait_for(condition: Callable[[], Found], timeout: float = 30.0, *, what: str = "") -> Found: ...
 async def wait_for(
     condition: Callable[[], Found | Awaitable[Found]], timeout: float = 30.0, *, what: str = ""
 ) -> Found:
