@@ -78,7 +78,7 @@ class NoEntryError(AccessError):
 
 
 class TooManyAttemptsError(AccessError):
-    """Refuse to check a password so soon; details: retry_after in seconds."""
+    """Refuse a password or a request so soon after others; details: retry_after in seconds."""
 
     code = "too_many_attempts"
 

@@ -15,7 +15,8 @@ SCOPES = {
     "custom:daas:accounts:read": "Read the standing and roles of everybody.",
     "custom:daas:accounts:write": "Block people and grant roles.",
     "custom:daas:identities:write": "Link identities to people and take them away, with a reason.",
-    "custom:daas:identities:prove": "Link and unlink what a person proved to be hers.",
+    "custom:daas:identities:prove": "Link, unlink and ask for access with what a person proved to be hers.",
+    "custom:daas:requests:announce": "Have the hub tell staff of requests for access.",
     "custom:daas:logins:end": "End the logins and tokens of everybody.",
     "custom:daas:audit:read": "Read the whole audit trail.",
     "custom:daas:audit:write": "Add events to the audit trail.",
@@ -27,8 +28,14 @@ SCOPES = {
 # What a person needs of the hub to start and end her own sessions through the portal.
 OWN_SESSIONS = ("read:users:name!user", "read:servers!user", "start:servers!user", "delete:servers!user")
 
-# What staff's pages of the portal need: to read the audit trail, and to know who may administer the hub.
-STAFF_PAGES = ("custom:daas:audit:read", "admin-ui")
+# What staff's pages of the portal need: to read the audit trail, to answer requests for access, and to know
+# who may administer the hub.
+STAFF_PAGES = (
+    "custom:daas:audit:read",
+    "custom:daas:identities:write",
+    "custom:daas:accounts:write",
+    "admin-ui",
+)
 
 STAFF_SCOPES: dict[Role, tuple[str, ...]] = {
     Role.ADMIN: (
@@ -76,6 +83,7 @@ SERVICE_SCOPES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (
             "custom:daas:sessions:end",
             "custom:daas:logins:end",
+            "custom:daas:requests:announce",
             "custom:daas:people:read",
             "custom:daas:proposals:read",
         ),

@@ -10,10 +10,12 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
-from traitlets import Bool, Dict, Float, Integer, List, Unicode, default
+from traitlets import Bool, Callable, Dict, Float, Integer, List, Unicode, default
 
 from jupyterhub_daas.authenticators import proofs
 from jupyterhub_daas.authenticators.accounts.settings import read_sources
+from jupyterhub_daas.authenticators.announcing import Announcer
+from jupyterhub_daas.authenticators.asking import PER_NETWORK, WINDOW_SECONDS, may_ask
 from jupyterhub_daas.authenticators.attempts import AttemptLimit, Attempts
 from jupyterhub_daas.authenticators.entry import Arrival, PasswordGiven, auth_model
 from jupyterhub_daas.authenticators.gate import MONITORING, Gate
@@ -34,7 +36,7 @@ from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.names import USERNAME, matches
-from jupyterhub_daas.errors import AccountUnknownError, DaasError, NoEntryError
+from jupyterhub_daas.errors import DaasError
 
 LOOK_SECONDS = 1.0
 
@@ -191,6 +193,26 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         .. versionadded:: 0.1
         """,
     )
+    access_request_hook = Callable(
+        None,
+        allow_none=True,
+        config=True,
+        help="""Called with each request for access that comes in, and once more when it was answered.
+
+        It gets an ``AccessRequest`` of ``jupyterhub_daas.core.access_requests``: ``id``, ``state``
+        (``pending``, ``accepted`` or ``declined``), ``name``, ``email``, ``message``, ``answer``, …; all of
+        it is what people typed. A function runs in a thread, a coroutine function on the hub's loop. If it
+        raises, or takes more than 30 seconds, it is called again later: it may be called twice for the same.
+        Default: none; requests are on the page *Access requests* in any case. Example::
+
+            def tell_staff(request):
+                if request.state == "pending":
+                    send_mail("user-office@example.org", f"Request {request.id} of {request.name!r}")
+            c.DaasAuthenticator.access_request_hook = tell_staff
+
+        .. versionadded:: 0.1
+        """,
+    )
     failure_window = Float(
         900.0,
         min=1.0,
@@ -239,6 +261,8 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
             AuditRecorder(AccountsClient(self.service_urls["accounts"], self.service_token))
         )
         self.used_states = UsedStates()
+        self.announcer = Announcer(self.access_request_hook)
+        self.requests_per_network = AttemptLimit(PER_NETWORK, WINDOW_SECONDS)
         self._refresher = Refresher(
             gate=self.gate,
             providers=self.by_key,
@@ -301,7 +325,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 identity.issuer if identity else "-",
                 identity.subject[:80] if identity else "-",
             )
-            if identity is not None and isinstance(error, AccountUnknownError | NoEntryError):
+            if identity is not None and may_ask(error):
                 proofs.keep(handler, proof_of(identity, provider=provider, claims=claims, fresh=not provider))
             self.trail.denial(error, identity, provider, handler, names_person=names_person)
             raise SignInRefusedError(error, identity) from error

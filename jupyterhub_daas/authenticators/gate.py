@@ -28,6 +28,7 @@ Found = TypeVar("Found")
 
 # Accounts with which eduTEAMS watches its own service; a relying party must not admit them.
 MONITORING = ("test@eduteams.org", "test@aai.geant.org")
+MONITORS = "monitoring"
 IDENTIFYING_CLAIMS = ("sub", "voperson_id", "eduperson_unique_id", "eduperson_principal_name")
 
 
@@ -84,7 +85,9 @@ class Gate:
         """Refuse the identities that nobody may sign in with."""
         named = (claims.get(name) for name in IDENTIFYING_CLAIMS)
         if any(isinstance(each, str) and each.casefold() in self._denied for each in named):
-            raise AccountUnknownError("This identity is for monitoring and cannot be used to sign in.")
+            raise AccountUnknownError(
+                "This identity is for monitoring and cannot be used to sign in.", cause=MONITORS
+            )
 
     async def _linked(self, identity: Identity) -> Person:
         owner = await _asked("accounts", self._accounts.owner_of(identity))

@@ -14,7 +14,9 @@ from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import get_browser_protocol, url_path_join
 from tornado import web
 
-from jupyterhub_daas.authenticators import lock_outs, pages, proofs
+from jupyterhub_daas.authenticators import asking, lock_outs, pages, proofs
+from jupyterhub_daas.authenticators.announcing import AnnounceHandler
+from jupyterhub_daas.authenticators.asking import AccessRequestHandler, last_request
 from jupyterhub_daas.authenticators.ending import EndLoginsHandler
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
 from jupyterhub_daas.authenticators.linking import PATH, PROVE, IdentitiesHandler
@@ -69,8 +71,12 @@ class _Refusing:
         """Finish with a refusal page that offers to log in again."""
         self.set_status(page.status)
         self.set_header("Cache-Control", "no-store")
-        retry_url = self.settings["login_url"]
-        self.finish(await self.render_template(_TEMPLATE, page=page, retry_url=retry_url, **more))
+        asked = await last_request(self.authenticator, page.asker) if page.asker else None
+        urls = {
+            "retry_url": self.settings["login_url"],
+            "ask_url": url_path_join(self.hub.base_url, asking.PATH),
+        }
+        self.finish(await self.render_template(_TEMPLATE, page=page, request_=asked, **urls, **more))
 
 
 class DaasLoginHandler(_Refusing, LoginHandler):  # type: ignore[misc]
@@ -344,6 +350,8 @@ def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, typ
         ("/logout", DaasLogoutHandler),
         (r"/daas/people/([^/]+)/end-logins", EndLoginsHandler),
         (f"/{PATH}", IdentitiesHandler),
+        (f"/{asking.PATH}", AccessRequestHandler),
+        ("/daas/access-requests/announce", AnnounceHandler),
         *lock_outs.HANDLERS,
     ]
     for key, provider in providers.items():

@@ -6,6 +6,7 @@ Each sentence is ours: of what a provider or a service sent, only the person's o
 from http import HTTPStatus
 from typing import NamedTuple
 
+from jupyterhub_daas.authenticators.asking import may_ask
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import (
     AccountBlockedError,
@@ -19,7 +20,7 @@ from jupyterhub_daas.errors import (
 
 
 class RefusalPage(NamedTuple):
-    """The content of `sign_in_refused.html`."""
+    """The content of `sign_in_refused.html`; `asker` is who may ask for access from there."""
 
     status: int
     heading: str
@@ -28,6 +29,7 @@ class RefusalPage(NamedTuple):
     identity: Identity | None = None
     code: str = ""
     try_again: bool = True
+    asker: Identity | None = None
 
 
 _SIGNED_IN = "You are signed in, but…"
@@ -47,10 +49,11 @@ def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
             "Are you part of a proposal? Ask its principal investigator to add you to the participants at "
             "the user office. You can enter as soon as you are on the list.",
             "Is your proposal new? It appears here once it has been accepted.",
+            "Do you need access for another reason? Request it below.",
             _OTHER_ACCOUNT,
         )
         text = "You are on no proposal of this facility and have no role here: there is nothing to open."
-        return RefusalPage(403, _SIGNED_IN, text, advice, None, error.code)
+        return RefusalPage(403, _SIGNED_IN, text, advice, None, error.code, asker=identity)
     if isinstance(error, UpstreamError):
         advice = ("Please try again in a few minutes. Sessions that run go on meanwhile.",)
         return RefusalPage(
@@ -63,16 +66,22 @@ def page_for(error: DaasError, identity: Identity | None = None) -> RefusalPage:
 
 
 def _unknown(error: DaasError, identity: Identity | None) -> RefusalPage:
+    if not may_ask(error):
+        return RefusalPage(403, _SIGNED_IN, error.message, (_OTHER_ACCOUNT,), identity, error.code)
     if error.details.get("cause") == "disputed":
         text = (
             "The user office and the links made here say that this account belongs to two different people."
         )
-        advice = ("Please contact the user office; give them the identity shown below.", _OTHER_ACCOUNT)
-        return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
+        advice = (
+            "Request access below: staff decides whose it is. Or contact the user office, and give them the "
+            "identity shown below.",
+            _OTHER_ACCOUNT,
+        )
+        return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code, asker=identity)
     text = "The facility does not know yet which person belongs to the account that you signed in with."
     advice = (
         "Do you have another account that works here? Sign in with that one, open Sign-in methods in the "
         "menu below your name, and link this one there.",
-        "If not, ask the user office to link it to you; give them the identity shown below.",
+        "If not, request access below: staff of the facility links this account to you.",
     )
-    return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code)
+    return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code, asker=identity)

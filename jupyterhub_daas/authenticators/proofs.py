@@ -1,8 +1,9 @@
 """Which identities this browser has just proven: signed cookies that count for minutes.
 
 A proof says that somebody signed in as this identity, here and now. It lets nobody in. Two of them, both made
-by a login that was asked for anew, link one identity to the person of the other; one is enough to ask for
-access. They live in the browser, so that another one, however it came to be signed in, has none.
+by a login that was asked for anew, link one identity to the person of the other. One is enough to ask for
+access, and for that it counts longer: there is something to write. They live in the browser, so that another
+one, however it came to be signed in, has none.
 """
 
 import hashlib
@@ -16,6 +17,8 @@ from jupyterhub_daas.core.people import Identity
 
 COOKIE_PREFIX = "daas-proof-"
 LIFETIME = 300
+# A request for access is written in this time.
+ASKING_LIFETIME = 1800
 MOST = 3
 _DAY = 86400
 
@@ -52,29 +55,29 @@ def proof_of(identity: Identity, *, provider: str, claims: dict[str, Any], fresh
 
 def keep(handler: Any, proof: Proof) -> None:
     """Keep a proof in the browser of a request; the oldest give way."""
-    others = [each for each in read(handler) if each.cookie_name != proof.cookie_name]
+    others = [each for each in read(handler, ASKING_LIFETIME) if each.cookie_name != proof.cookie_name]
     for each in others[MOST - 1 :]:
         forget(handler, each)
     handler._set_cookie(
         proof.cookie_name,
         proof.model_dump_json(),
-        expires_days=LIFETIME / _DAY,
+        expires_days=ASKING_LIFETIME / _DAY,
         path=handler.hub.base_url,
         samesite="Lax",
     )
 
 
-def read(handler: Any) -> list[Proof]:
-    """Return the proofs of the browser that a request comes from, the latest first."""
+def read(handler: Any, lifetime: int = LIFETIME) -> list[Proof]:
+    """Return the proofs of the browser that a request comes from, the latest first, up to this age."""
     names = [name for name in handler.request.cookies if name.startswith(COOKIE_PREFIX)]
     found = []
     for name in names[: 4 * MOST]:
-        held = handler.get_secure_cookie(name, max_age_days=LIFETIME / _DAY)
+        held = handler.get_secure_cookie(name, max_age_days=lifetime / _DAY)
         try:
             proof = Proof.model_validate_json(held or b"")
         except ValidationError:
             continue
-        if proof.cookie_name == name and 0 <= time.time() - proof.at <= LIFETIME:
+        if proof.cookie_name == name and 0 <= time.time() - proof.at <= lifetime:
             found.append(proof)
     return sorted(found, key=lambda proof: proof.at, reverse=True)
 

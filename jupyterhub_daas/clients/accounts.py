@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access import Standing
+from jupyterhub_daas.core.access_requests import AccessRequest, AskedAccess, RequestState
 from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess, Stretch, TrailState
 from jupyterhub_daas.core.links import Link, Owner
 from jupyterhub_daas.core.model import Model
@@ -30,8 +31,15 @@ class Links(Model):
     items: tuple[Link, ...]
 
 
+class AccessRequests(Model):
+    """Some requests for access; `next` is where the earlier ones begin."""
+
+    items: tuple[AccessRequest, ...]
+    next: int | None = None
+
+
 class AccountsClient(ServiceClient):
-    """Conditions, acceptance, favourites, preferences, blocks, roles, identities and the audit trail."""
+    """Conditions, favourites, preferences, blocks, roles, identities, requests for access, audit trail."""
 
     service = "accounts"
 
@@ -88,6 +96,32 @@ class AccountsClient(ServiceClient):
         """Take an identity from a person who wants that."""
         body = {**identity.model_dump(), "proven_with": proven_with.model_dump()}
         await self.call("POST", f"people/{segment(username)}/identities/unlink", body=body)
+
+    # --- requests for access
+
+    async def ask_access(self, asked: AskedAccess) -> AccessRequest:
+        """Keep a request for access of somebody who proved who she is."""
+        return self.parse(AccessRequest, await self.call("POST", "access-requests", body=asked))
+
+    async def last_request_of(self, identity: Identity) -> AccessRequest | None:
+        """Return the last request that came from an identity."""
+        query = {**identity.model_dump(), "limit": 1}
+        content = await self.call("GET", "access-requests", query=query)
+        return next(iter(self.parse(AccessRequests, content).items), None)
+
+    async def access_requests(
+        self, *, state: RequestState | None, limit: int = 50, before: int | None = None, token: str
+    ) -> AccessRequests:
+        """Return some requests, the latest first, to staff."""
+        query = {"state": state.value if state else None, "limit": limit, "before": before}
+        return self.parse(AccessRequests, await self.call("GET", "access-requests", query=query, token=token))
+
+    async def answer_request(
+        self, number: int, verdict: str, body: Mapping[str, object], *, token: str
+    ) -> AccessRequest:
+        """Answer a request as staff; `verdict` is ``accept`` or ``decline``, `body` as in the API."""
+        content = await self.call("POST", f"access-requests/{number}/{verdict}", body=body, token=token)
+        return self.parse(AccessRequest, content)
 
     # --- the audit trail
 

@@ -1,9 +1,10 @@
-"""Client of the hub: its REST API, and the one endpoint that we add to it."""
+"""Client of the hub: its REST API, and the endpoints that we add to it."""
 
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from jupyterhub_daas.clients.base import ServiceClient, segment
+from jupyterhub_daas.core.access_requests import AccessRequest
 from jupyterhub_daas.core.links import LostIdentity
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.reconciliation import EndCause, HubReport, SessionWarning, SessionWarnings
@@ -72,6 +73,10 @@ class HubClient(ServiceClient):
     async def end_logins(self, person: str, lost: LostIdentity) -> None:
         """End all logins and tokens of a person from whom an identity was taken; twice is harmless."""
         await self._call_ours(f"daas/people/{segment(person)}/end-logins", body=lost)
+
+    async def announce(self, request: AccessRequest) -> None:
+        """Have staff told of a request for access that came in or was answered."""
+        await self._call_ours("daas/access-requests/announce", body=request)
 
     async def _call_ours(self, path: str, *, body: Model | None = None) -> Any:
         """Call an endpoint that we add to the hub, beside its own API."""

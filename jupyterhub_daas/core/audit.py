@@ -68,6 +68,7 @@ class AuditAction(str, Enum):
     STOP = "stop"
     SHARE = "share"
     DATA_ACCESS = "data_access"
+    ACCESS_REQUEST = "access_request"
 
 
 class AuditOutcome(str, Enum):

@@ -13,6 +13,7 @@ from jupyterhub_daas.errors import (
     QuotaExceededError,
     SelectionError,
     TooLargeError,
+    TooManyAttemptsError,
     UnauthenticatedError,
     UpstreamError,
 )
@@ -21,6 +22,7 @@ from jupyterhub_daas.errors import (
 STATUS: Mapping[type[DaasError], HTTPStatus] = {
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
     NotFoundError: HTTPStatus.NOT_FOUND,
+    TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
     AccessError: HTTPStatus.FORBIDDEN,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidInputError: HTTPStatus.BAD_REQUEST,

@@ -334,3 +334,22 @@ def test_programs_and_strangers_have_no_such_page(whole: Stack, umbrella: Umbrel
     )
     assert press(whole, session, "link", issuer="x" * 20_000, subject="s").status_code == 413
     assert press(whole, session, "dance").status_code == 400
+
+
+def test_sessions_end_with_the_identity_that_is_taken_away(whole: Stack) -> None:
+    identity = {"issuer": "https://elsewhere.example", "subject": "bruno"}
+    assert by_staff(whole, "bruno", identity, link=True).status_code == 200
+    whole.accept_conditions("bruno")
+    headers = {"Authorization": f"token {whole.token('bruno')}"}
+    options = {"proposal": "20180301", "environment": "jupyter", "flavour": "small"}
+    url, body = f"{whole.api}/users/bruno/servers/brave-curie", {"user_options": options}
+    answer = requests.post(url, headers=headers, json=body, timeout=60)
+    assert answer.status_code in (201, 202), answer.text
+
+    def model() -> dict[str, Any]:
+        found = whole.admin("GET", "/users/bruno/servers/brave-curie")
+        return dict(found.json()) if found.status_code == 200 else {}
+
+    wait_until(lambda: bool(model().get("ready")), 120, what="the session runs")
+    assert by_staff(whole, "bruno", identity, link=False).status_code == 204
+    wait_until(lambda: model().get("stopped", True), 120, what="the session has ended")

@@ -164,6 +164,40 @@ async def test_refusals(visitor: Visitor, site: Stack) -> None:
     await assert_accessible(visitor.page)
 
 
+async def test_a_request_for_access_and_its_answer(visitor: Visitor, sofia: Visitor) -> None:
+    await sofia.open("access-requests")
+    await expect(sofia.page.get_by_text("Nobody waits")).to_be_visible()
+    await assert_accessible(sofia.page)
+    page = visitor.page
+    await visitor.open("/hub/access-request")
+    await expect(page.get_by_role("heading", name="Sign in first")).to_be_visible()
+    await assert_accessible(page)
+    await visitor.open("/hub/login")
+    await page.get_by_label("Username").fill("dora")
+    await page.get_by_label("Password").fill("dora-facility")
+    await page.get_by_role("button", name="Log in", exact=True).click()
+    await page.get_by_role("link", name="Request access").click()
+    await page.get_by_label("Your name").fill("Dora")
+    await page.get_by_label("Your e-mail address").fill("dora@facility.example")
+    await page.get_by_label("What do you need?").fill("Proposal 20180301.\nThank you!")
+    await assert_accessible(page)
+    await page.get_by_label("What do you need?").press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Your request waits")).to_be_visible()
+    await assert_accessible(page)
+    await sofia.open("access-requests")
+    card = sofia.page.locator("article", has=sofia.page.get_by_role("heading", name="Dora"))
+    await card.get_by_text("Decline it").click()
+    await assert_accessible(sofia.page)
+    await card.get_by_label("Reason").fill("Ask the user office.")
+    await card.get_by_role("button", name="Decline").click()
+    await sofia.page.get_by_text("declined", exact=True).click()
+    await assert_accessible(sofia.page)
+    await visitor.open("/hub/access-request")
+    await expect(page.get_by_role("heading", name="Your request was declined")).to_be_visible()
+    await assert_accessible(page)
+
+
 async def test_conditions_that_are_not_accepted_yet(visitor: Visitor) -> None:
     await visitor.log_in("edgar")
     await expect(visitor.page.get_by_role("button", name="I accept these conditions")).to_be_visible()

@@ -4,7 +4,9 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -14,9 +16,13 @@ from traitlets.config import Config
 
 from jupyterhub_daas import configure
 from jupyterhub_daas.authenticators import DaasAuthenticator
+from jupyterhub_daas.authenticators.announcing import HOOK_SECONDS
+from jupyterhub_daas.core.access_requests import AccessRequest, RequestState
+from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.core.quota import OverrideRequest
 from jupyterhub_daas.core.settings import Settings
-from jupyterhub_daas.services.accounts.models import BlockRequest, RoleRequest
+from jupyterhub_daas.services.accounts.asking import AcceptRequest, DeclineRequest
+from jupyterhub_daas.services.accounts.models import BlockRequest, LinkRequest, RoleRequest
 from jupyterhub_daas.services.proposals.connectors.file import FileConnector
 from jupyterhub_daas.services.proposals.roots import Roots
 from jupyterhub_daas.spawners import DaasSpawner
@@ -27,6 +33,8 @@ _BLOCK = re.compile(
     r"^(?P<indent> *)```\{code-block\} \w+\n *:caption: (?P<name>\S+)\n\n(?P<text>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
+# In the order of the page.
+IDENTITY_BODIES = (LinkRequest, LinkRequest, AcceptRequest, DeclineRequest)
 CLASSES = (JupyterHub, ConfigurableHTTPProxy, DaasAuthenticator, DaasSpawner)
 _BODY = re.compile(r"-d '(\{.*?\})'", re.DOTALL)
 
@@ -123,9 +131,47 @@ def test_a_service_of_the_facility_takes_the_place_of_ours(tmp_path: Path) -> No
     )
 
 
+class _Mail:
+    """Take mails as smtplib's server would."""
+
+    sent: ClassVar[list[Any]] = []
+
+    def __init__(self, host: str, timeout: float) -> None:
+        assert (host, timeout < HOOK_SECONDS) == ("mail.facility.example", True)
+
+    def __enter__(self) -> "_Mail":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def send_message(self, mail: Any) -> None:
+        """Keep one."""
+        self.sent.append(mail)
+
+
+def test_the_hook_of_the_guide_writes_to_staff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smtplib.SMTP", _Mail)
+    hook = configured_by("identities.md", tmp_path).DaasAuthenticator.access_request_hook
+    request = AccessRequest(
+        id=17,
+        identity=Identity(issuer="https://idp.example.org", subject="amara"),
+        name="Amara",
+        email="amara@institute.example",
+        message="Please.",
+        state=RequestState.PENDING,
+        created_at=datetime(2026, 3, 1, tzinfo=timezone.utc),
+    )
+    hook(request)
+    hook(request.model_copy(update={"state": RequestState.DECLINED}))
+    assert [each["Subject"] for each in _Mail.sent] == ["Request for access 17"]
+
+
 def test_the_requests_of_the_guides_fit_the_contract() -> None:
     (override,) = bodies("quotas.md")
     assert OverrideRequest.model_validate_json(json.dumps(override)).limits.machines == 40
+    for body, model in zip(bodies("identities.md"), IDENTITY_BODIES, strict=True):
+        model.model_validate_json(json.dumps(body))
     block, role = bodies("people.md")
     assert BlockRequest.model_validate(block).reason
     assert RoleRequest.model_validate_json(json.dumps(role)).instruments == ("id21",)

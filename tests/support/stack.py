@@ -81,6 +81,9 @@ TEST_SCOPES = [
     "custom:daas:sessions:reconcile",
 ]
 
+# What of the hub's own rights a test needs to speak in its place.
+HUB_SCOPES = ["access:services", "custom:daas:identities:prove"]
+
 
 def free_port() -> int:
     """Return a port that nobody listens on now."""
@@ -141,7 +144,7 @@ class Stack:
         self.api = f"{self.url}/hub/api"
         self.proxy_token = secrets.token_hex(16)
         self.service_token = secrets.token_hex(16)
-        self.plain_token = secrets.token_hex(16)
+        self.plain_token, self.hub_token = secrets.token_hex(16), secrets.token_hex(16)
         self.extra, self.as_root = extra, as_root
         self.prefix, self.uid = ([], 0) if as_root else unprivileged()
         self.configure = dict(configure or {})
@@ -177,6 +180,7 @@ class Stack:
             "tokens": {
                 "tests": {"token": self.service_token, "scopes": TEST_SCOPES},
                 "tests-plain": {"token": self.plain_token, "scopes": ["access:services"]},
+                "tests-hub": {"token": self.hub_token, "scopes": HUB_SCOPES},
             },
             "shared_account": not self.as_root,
             "configure": self.configure,

@@ -7,8 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from jupyterhub_daas.clients.hub import HubClient
 from jupyterhub_daas.clients.lifecycle import LifecycleClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
+from jupyterhub_daas.core.access_requests import AccessRequest
 from jupyterhub_daas.core.links import LostIdentity
 from jupyterhub_daas.errors import UpstreamUnavailableError
+from jupyterhub_daas.services.accounts.access_requests import RequestStore
+from jupyterhub_daas.services.accounts.asking import ASKING_ROUTES
 from jupyterhub_daas.services.accounts.audit import AuditStore
 from jupyterhub_daas.services.accounts.errands import CarryOut, ErrandKind, Errands, Payload
 from jupyterhub_daas.services.accounts.handlers import ROUTES, EndsSessions
@@ -39,7 +42,14 @@ def ways(hub: HubClient, lifecycle: EndsSessions) -> dict[ErrandKind, CarryOut]:
         if not isinstance(lifecycle, NoLifecycle):
             await lifecycle.end_sessions_of(payload["username"], "unlinked")
 
-    return {ErrandKind.END_LOGINS: end_logins, ErrandKind.END_SESSIONS: end_sessions}
+    async def notify(payload: Payload) -> None:
+        await hub.announce(AccessRequest.model_validate(payload["request"]))
+
+    return {
+        ErrandKind.END_LOGINS: end_logins,
+        ErrandKind.END_SESSIONS: end_sessions,
+        ErrandKind.NOTIFY: notify,
+    }
 
 
 async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service:
@@ -56,12 +66,14 @@ async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service
         close.append(proposals.close)
     rules = environment.settings.identities
     errands = Errands(engine, ways(hub, lifecycle))
+    identities = IdentityStore(engine, sessions=rules.sessions_when_unlinked)
     return Service(
-        routes=[*ROUTES, *TRAIL_ROUTES, *LINKING_ROUTES],
+        routes=[*ROUTES, *TRAIL_ROUTES, *LINKING_ROUTES, *ASKING_ROUTES],
         settings={
             "store": AccountsStore(engine),
             "audit": AuditStore(engine),
-            "identities": IdentityStore(engine, sessions=rules.sessions_when_unlinked),
+            "identities": identities,
+            "requests": RequestStore(engine, identities),
             "errands": errands,
             "lifecycle": lifecycle,
             "proposals": proposals,

@@ -228,11 +228,7 @@ class RoleHandler(AccountsHandler):
         """Give it to her."""
         self.require_staff(username)
         known, request = _role(role), self.body(RoleRequest)
-        if request.expires_at is not None and request.expires_at <= now():
-            raise InvalidInputError("expires_at: it lies in the past.", field="expires_at")
-        if known is Role.INSTRUMENT_SCIENTIST and not request.instruments:
-            # No instruments means all of them: that is for the settings file to say.
-            raise InvalidInputError("instruments: name at least one.", field="instruments")
+        check_grant(known, request)
         await self.store.grant(username, known, request, by=self.author, now=now())
         self.answer(await self.standing_of(username))
 
@@ -247,6 +243,15 @@ class RoleHandler(AccountsHandler):
                 field="role",
             )
         self.answer(None, HTTPStatus.NO_CONTENT)
+
+
+def check_grant(role: Role, request: RoleRequest) -> None:
+    """Refuse a grant that could not hold, or would give more than it says."""
+    if request.expires_at is not None and request.expires_at <= now():
+        raise InvalidInputError("expires_at: it lies in the past.", field="expires_at")
+    if role is Role.INSTRUMENT_SCIENTIST and not request.instruments:
+        # No instruments means all of them: that is for the settings file to say.
+        raise InvalidInputError("instruments: name at least one.", field="instruments")
 
 
 def _role(text: str) -> Role:

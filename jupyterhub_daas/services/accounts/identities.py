@@ -42,7 +42,8 @@ class IdentityStore:
         self._engine, self._sessions = engine, sessions
 
     @asynccontextmanager
-    async def _changing(self, identity: Identity, *usernames: str) -> AsyncIterator[AsyncConnection]:
+    async def changing(self, identity: Identity, *usernames: str) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction in which nobody else changes this identity, or what these people have."""
         async with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 key = f"daas-identity/{identity.issuer} {identity.subject}"
@@ -62,7 +63,7 @@ class IdentityStore:
         owner = owner_of(directory=directory, held=held)
         if owner.disputed or owner.username == held.username:
             return owner
-        async with self._changing(identity) as connection:
+        async with self.changing(identity) as connection:
             held = await _held(connection, identity)
             owner = owner_of(directory=directory, held=held)
             if not owner.disputed and owner.username != held.username:
@@ -115,23 +116,36 @@ class IdentityStore:
         self, identity: Identity, username: str, evidence: Evidence, *, directory: str | None, now: datetime
     ) -> None:
         """Link an identity; refuse if it is somebody else's, or the person's second at its issuer."""
-        async with self._changing(identity, username) as connection:
-            held = await _held(connection, identity)
-            owner = owner_of(directory=directory, held=held)
-            if owner.username == username:
-                await self._settle_own(connection, identity, held, username, now=now)
-                return
-            by_person = evidence.source is LinkSource.PERSON
-            # Staff may decide a dispute; a link that holds has to be taken away first, by either.
-            if owner.username is not None or (owner.disputed and by_person):
-                raise ConflictError(TAKEN, field="subject")
-            if by_person and directory not in (None, username):
-                raise ConflictError(TAKEN, field="subject")
-            if await _has_another(connection, identity, username):
-                raise ConflictError(SECOND, field="issuer")
-            if held.username is not None:
-                await self._take(connection, identity, held.username, evidence, now=now)
-            await _give(connection, identity, username, evidence, now=now)
+        async with self.changing(identity, username) as connection:
+            await self.link_within(connection, identity, username, evidence, directory=directory, now=now)
+
+    async def link_within(
+        self,
+        connection: AsyncConnection,
+        identity: Identity,
+        username: str,
+        evidence: Evidence,
+        *,
+        directory: str | None,
+        now: datetime,
+    ) -> None:
+        """Link an identity as part of a transaction that `changing` began."""
+        held = await _held(connection, identity)
+        owner = owner_of(directory=directory, held=held)
+        if owner.username == username:
+            await self._settle_own(connection, identity, held, username, now=now)
+            return
+        by_person = evidence.source is LinkSource.PERSON
+        # Staff may decide a dispute; a link that holds has to be taken away first, by either.
+        if owner.username is not None or (owner.disputed and by_person):
+            raise ConflictError(TAKEN, field="subject")
+        if by_person and directory not in (None, username):
+            raise ConflictError(TAKEN, field="subject")
+        if await _has_another(connection, identity, username):
+            raise ConflictError(SECOND, field="issuer")
+        if held.username is not None:
+            await self._take(connection, identity, held.username, evidence, now=now)
+        await _give(connection, identity, username, evidence, now=now)
 
     async def _settle_own(
         self, connection: AsyncConnection, identity: Identity, held: Held, username: str, *, now: datetime
@@ -143,7 +157,7 @@ class IdentityStore:
         self, identity: Identity, username: str, evidence: Evidence, *, directory: str | None, now: datetime
     ) -> None:
         """Take an identity from a person, and leave the errands that end what came of it."""
-        async with self._changing(identity, username) as connection:
+        async with self.changing(identity, username) as connection:
             held = await _held(connection, identity)
             if owner_of(directory=directory, held=held).username != username:
                 raise NotFoundError("There is nothing here for you.")

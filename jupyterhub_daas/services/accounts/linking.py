@@ -11,7 +11,7 @@ from jupyterhub_daas.core.links import NOBODY, LinkSource
 from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import ConflictError, InvalidInputError, NotFoundError
-from jupyterhub_daas.services.accounts.errands import Errands
+from jupyterhub_daas.services.accounts.errands import SOON_SECONDS, Errands
 from jupyterhub_daas.services.accounts.handlers import PERSON, READ, AccountsHandler, now
 from jupyterhub_daas.services.accounts.identities import SECOND, Evidence, IdentityStore
 from jupyterhub_daas.services.accounts.models import LinkRequest, Links
@@ -35,10 +35,10 @@ class LinkingHandler(AccountsHandler):
         proposals: ProposalsClient | None = self.settings["proposals"]
         return proposals
 
-    async def carry_out(self) -> None:
-        """Have done what a change asked for."""
+    async def carry_out(self, seconds: float = SOON_SECONDS) -> None:
+        """Have done what a change asked for; wait for that at most so long."""
         errands: Errands = self.settings["errands"]
-        await errands.soon()
+        await errands.soon(seconds)
 
     async def in_directory(self, identity: Identity) -> str | None:
         """Return to whom the facility's directory links an identity."""
@@ -49,6 +49,14 @@ class LinkingHandler(AccountsHandler):
         """Return a person's identities."""
         directory = await self.proposals.identities_of(username) if self.proposals else ()
         return Links(items=await self.identities.links_of(username, directory))
+
+    async def check_linkable(self, identity: Identity, username: str) -> None:
+        """Refuse whom the directory does not know, and who has another identity of the same issuer."""
+        if self.proposals is not None:
+            await self.proposals.person(username)
+        links = (await self.identities_of(username)).items
+        if any(each.identity.issuer == identity.issuer and each.identity != identity for each in links):
+            raise ConflictError(SECOND, field="issuer")
 
     def evidence(self, username: str) -> tuple[Identity, Evidence]:
         """Return which identity is meant, and why it may be linked or unlinked."""
@@ -102,11 +110,7 @@ class IdentitiesHandler(LinkingHandler):
     async def put(self, username: str) -> None:
         """Link one."""
         identity, evidence = self.evidence(username)
-        if self.proposals is not None:
-            await self.proposals.person(username)
-        links = (await self.identities_of(username)).items
-        if any(each.identity.issuer == identity.issuer and each.identity != identity for each in links):
-            raise ConflictError(SECOND, field="issuer")
+        await self.check_linkable(identity, username)
         directory = await self.in_directory(identity)
         await self.identities.link(identity, username, evidence, directory=directory, now=now())
         await self.carry_out()

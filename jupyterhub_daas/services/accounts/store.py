@@ -185,26 +185,7 @@ class AccountsStore:
     ) -> None:
         """Give a person a role, in the place of a former grant of the same role."""
         async with self._changing(username) as connection:
-            await connection.execute(delete(roles).filter_by(username=username, role=role.value))
-            await connection.execute(
-                insert(roles).values(
-                    username=username,
-                    role=role.value,
-                    instruments=list(request.instruments),
-                    expires_at=request.expires_at,
-                    reason=request.reason,
-                    granted_by=by.actor.name,
-                    granted_at=now,
-                )
-            )
-            details = {
-                "change": "granted",
-                "role": role.value,
-                "instruments": " ".join(request.instruments),
-                "expires_at": request.expires_at.isoformat() if request.expires_at else "",
-                "reason": request.reason,
-            }
-            await tell(connection, AuditAction.ROLE, person(username), by=by, now=now, **details)
+            await grant_within(connection, username, role, request, by=by, now=now)
 
     async def revoke(self, username: str, role: Role, *, by: Author, now: datetime) -> bool:
         """Take a role back that staff gave; tell whether there was one."""
@@ -215,6 +196,32 @@ class AccountsStore:
             details = {"change": "revoked", "role": role.value}
             await tell(connection, AuditAction.ROLE, person(username), by=by, now=now, **details)
             return True
+
+
+async def grant_within(
+    connection: AsyncConnection, username: str, role: Role, request: RoleRequest, *, by: Author, now: datetime
+) -> None:
+    """Give a person a role as part of a transaction that holds this person's lock."""
+    await connection.execute(delete(roles).filter_by(username=username, role=role.value))
+    await connection.execute(
+        insert(roles).values(
+            username=username,
+            role=role.value,
+            instruments=list(request.instruments),
+            expires_at=request.expires_at,
+            reason=request.reason,
+            granted_by=by.actor.name,
+            granted_at=now,
+        )
+    )
+    details = {
+        "change": "granted",
+        "role": role.value,
+        "instruments": " ".join(request.instruments),
+        "expires_at": request.expires_at.isoformat() if request.expires_at else "",
+        "reason": request.reason,
+    }
+    await tell(connection, AuditAction.ROLE, person(username), by=by, now=now, **details)
 
 
 async def _block_of(connection: AsyncConnection, username: str) -> Block | None:

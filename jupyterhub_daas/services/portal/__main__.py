@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from jupyterhub_daas.services.application import Route, Service, run
 from jupyterhub_daas.services.environment import ServiceEnvironment
+from jupyterhub_daas.services.portal.access_requests import AccessRequestsHandler
 from jupyterhub_daas.services.portal.assets import NAME, STATIC_PATH, StaticHandler
 from jupyterhub_daas.services.portal.conditions import ConditionsHandler
 from jupyterhub_daas.services.portal.launch import LaunchHandler
@@ -41,6 +42,7 @@ ROUTES: list[Route] = [
     ("launch", LaunchHandler),
     ("quotas", QuotasHandler),
     ("activity", ActivityHandler),
+    ("access-requests", AccessRequestsHandler),
     ("audit", AuditHandler),
     ("audit/export", ExportHandler),
     (f"static/{NAME}", StaticHandler, {"path": str(STATIC_PATH)}),

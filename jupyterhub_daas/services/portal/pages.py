@@ -37,6 +37,7 @@ log = logging.getLogger("jupyterhub_daas.services.portal")
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 AUDIT_READ = "custom:daas:audit:read"
+LINK, GRANT = "custom:daas:identities:write", "custom:daas:accounts:write"
 SAFE_METHODS = ("GET", "HEAD")
 TITLES = {
     400: "This could not be done",
@@ -92,6 +93,8 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
     person: str | None = None
     admin = False
     auditor = False
+    linker = False
+    granter = False
 
     async def prepare(self) -> None:
         """Find out who is there, before anything else."""
@@ -108,6 +111,7 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
             self.person = model["name"]
             scopes = model.get("scopes", ())
             self.admin, self.auditor = "admin-ui" in scopes, AUDIT_READ in scopes
+            self.linker, self.granter = LINK in scopes, GRANT in scopes
         elif not self.public:
             self.redirect(self.get_login_url())
 
@@ -206,6 +210,7 @@ class PageHandler(HubOAuthenticated, _AnswersErrors):  # type: ignore[misc]  # t
             "person": self.person,
             "admin": self.admin,
             "auditor": self.auditor,
+            "linker": self.linker,
             "current": "",
         }
         if self.person is not None:

@@ -20,6 +20,7 @@ WHAT = {
     AuditAction.STOP: "Session ended",
     AuditAction.SHARE: "Session shared",
     AuditAction.DATA_ACCESS: "Data opened in a session",
+    AuditAction.ACCESS_REQUEST: "Access requested",
 }
 WHAT_DID_NOT = {
     AuditAction.DENIAL: "Not let in",
@@ -111,6 +112,8 @@ def what_of(record: AuditRecord) -> str:
     change, role = record.details.get("change"), record.details.get("role")
     if record.action is AuditAction.ROLE and change and role:
         return f"Role {words(role)} {'given' if change == 'granted' else 'taken back'}"
+    if record.action is AuditAction.ACCESS_REQUEST and change != "made":
+        return f"Request for access {words(change or 'answered')}"
     return WHAT[record.action]
 
 

@@ -35,6 +35,10 @@ ROUTES: list[tuple[str, str, Any, bool, tuple[str, ...]]] = [
     ("GET", "people/{u}/identities", None, True, (READ, WRITE, LINK)),
     ("PUT", "people/{u}/identities", IDENTITY | {"reason": "Test."}, False, (LINK,)),
     ("POST", "people/{u}/identities/unlink", IDENTITY | {"reason": "Test."}, False, (LINK,)),
+    ("GET", "access-requests", None, False, (LINK,)),
+    ("POST", "access-requests", {}, False, ()),
+    ("POST", "access-requests/1/accept", {"answer": "Test."}, False, ()),
+    ("POST", "access-requests/1/decline", {"answer": "Test."}, False, ()),
 ]
 IDS = [f"{route[0]} {route[1]}" for route in ROUTES]
 
