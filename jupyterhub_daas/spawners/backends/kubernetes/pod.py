@@ -1,0 +1,232 @@
+"""Build the objects of a session: pure, so that golden files show what the cluster gets.
+
+Whatever carries a session's id is found by its labels. A pod is never root, gains no rights, has no access
+to the cluster's API, and asks for exactly what it may use at most. No secret is in it: the session's token
+lies in a Secret that the pod owns, and goes with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.proposals import Mount, MountMode
+from jupyterhub_daas.errors import BackendError
+from jupyterhub_daas.spawners.backends.kubernetes.options import (
+    KubernetesOptions,
+    Placing,
+    PodOptions,
+    Volume,
+)
+
+CONTAINER = "session"
+PREFIX = "jupyterhub-daas"
+HUB, SESSION, PERSON, PART = (f"{PREFIX}/{name}" for name in ("hub", "session", "person", "part"))
+# The hub's environment for a session holds its token under these names.
+SECRET_VARIABLES = ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN")
+TOKEN = "token"  # noqa: S105 - the name of a key
+
+Object = dict[str, Any]
+
+
+def object_name(hub_id: str, session_id: str) -> str:
+    """Return the name of all objects of a session: no two sessions ever share one."""
+    return f"daas-{hub_id.lower()}-{session_id}"
+
+
+def selector(hub_id: str, session_id: str | None = None) -> str:
+    """Return the label selector of a hub's sessions, or of one of them."""
+    return f"{HUB}={hub_id}" + (f",{SESSION}={session_id}" if session_id else "")
+
+
+def home_of(options: KubernetesOptions, username: str) -> str:
+    """Return the path of a person's home in a session."""
+    return options.home_path.replace("{username}", username)
+
+
+def build_pod(
+    launch: Launch,
+    *,
+    hub_id: str,
+    image: str,
+    options: KubernetesOptions,
+    pod: PodOptions,
+    environment: Mapping[str, str],
+    gids: Sequence[int] = (),
+) -> Object:
+    """Build the pod of a session; raise BackendError if one of its folders is in none of the volumes."""
+    name = object_name(hub_id, launch.session_id)
+    volumes, mounts = _volumes(launch, options, pod)
+    container: Object = {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": pod.pull_policy.value,
+        "args": [_literal(word) for word in pod.command],
+        "ports": [{"name": "session", "containerPort": options.port}],
+        "env": [
+            *({"name": key, "value": _literal(value)} for key, value in sorted(environment.items())),
+            *(
+                {"name": key, "valueFrom": {"secretKeyRef": {"name": name, "key": TOKEN}}}
+                for key in SECRET_VARIABLES
+            ),
+        ],
+        "resources": _resources(launch, options),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "privileged": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    spec: Object = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": options.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": launch.person.uid,
+            "runAsGroup": launch.person.gid,
+            "supplementalGroups": sorted({*gids}),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": volumes,
+        **_placement(launch, hub_id, options, pod),
+    }
+    if pod.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": each} for each in pod.pull_secrets]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(launch, hub_id), "spec": spec}
+
+
+def build_secret(pod: Object, token: str) -> Object:
+    """Build the Secret with a session's token; the pod is there already, and the two go together."""
+    metadata = pod["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": metadata["name"], "labels": metadata["labels"], "ownerReferences": [owner]},
+        "type": "Opaque",
+        "stringData": {TOKEN: token},
+    }
+
+
+def _metadata(launch: Launch, hub_id: str) -> Object:
+    return {
+        "name": object_name(hub_id, launch.session_id),
+        "labels": {
+            HUB: hub_id,
+            SESSION: launch.session_id,
+            # A label must end with a letter or a digit; the whole name is in the annotation.
+            PERSON: launch.person.username.rstrip("._-"),
+            PART: "session",
+        },
+        "annotations": {
+            PERSON: launch.person.username,
+            f"{PREFIX}/name": launch.session,
+            f"{PREFIX}/proposal": launch.proposal,
+            f"{PREFIX}/environment": launch.environment.key,
+            f"{PREFIX}/flavour": launch.flavour.key,
+        },
+    }
+
+
+def _literal(text: str) -> str:
+    """Keep Kubernetes from putting variables where the text says $(NAME)."""
+    return text.replace("$", "$$")
+
+
+def _resources(launch: Launch, options: KubernetesOptions) -> Object:
+    flavour = launch.flavour
+    amounts: dict[str, str] = {}
+    if flavour.cpus:
+        amounts["cpu"] = f"{round(flavour.cpus * 1000)}m"
+    if flavour.memory:
+        amounts["memory"] = str(flavour.memory)
+    if flavour.storage:
+        amounts["ephemeral-storage"] = str(flavour.storage)
+    if flavour.gpus:
+        amounts[options.gpu_resource] = str(flavour.gpus)
+    return {"requests": amounts, "limits": dict(amounts)}
+
+
+def _source(volume: Volume, *, read_only: bool) -> Object:
+    if volume.host_path is not None:
+        # Never made when it is missing: that would hide a mount that failed on the node.
+        return {"hostPath": {"path": volume.host_path, "type": "Directory"}}
+    if volume.nfs is not None:
+        return {"nfs": {"server": volume.nfs.server, "path": volume.nfs.path, "readOnly": read_only}}
+    return {"persistentVolumeClaim": {"claimName": volume.claim, "readOnly": read_only}}
+
+
+def _volumes(
+    launch: Launch, options: KubernetesOptions, pod: PodOptions
+) -> tuple[list[Object], list[Object]]:
+    home = home_of(options, launch.person.username)
+    volumes: list[Object]
+    mounts: list[Object]
+    if options.home is not None:
+        volumes = [{"name": "home", **_source(options.home, read_only=False)}]
+        sub_path = options.home.sub_path.replace("{username}", launch.person.username)
+        mounts = [{"name": "home", "mountPath": home, "subPath": sub_path}]
+    else:
+        size = {"sizeLimit": str(launch.flavour.storage)} if launch.flavour.storage else {}
+        volumes = [{"name": "home", "emptyDir": size}]
+        mounts = [{"name": "home", "mountPath": home}]
+    for number, extra in enumerate(pod.volumes):
+        volumes.append({"name": f"extra-{number}", **_source(extra, read_only=extra.read_only)})
+        mounts.append({"name": f"extra-{number}", "mountPath": extra.path, "readOnly": extra.read_only})
+    for mount in launch.mounts:
+        volume, data_mount = _data(mount, options, home)
+        if volume not in volumes:
+            volumes.append(volume)
+        mounts.append(data_mount)
+    return volumes, mounts
+
+
+def _data(mount: Mount, options: KubernetesOptions, home: str) -> tuple[Object, Object]:
+    """Find the volume of a folder; the longest prefix counts."""
+    read_only = mount.mode is MountMode.READ_ONLY
+    fitting = [
+        (len(data.prefix), number)
+        for number, data in enumerate(options.data)
+        if mount.source == data.prefix or mount.source.startswith(data.prefix.rstrip("/") + "/")
+    ]
+    if not fitting:
+        raise BackendError(
+            "The cluster does not reach a folder of the proposal. Please tell the support team.",
+            source=mount.source,
+        )
+    _, number = max(fitting)
+    data = options.data[number]
+    name = f"data-{number}" + ("-ro" if read_only else "")
+    # By subPath, not by a volume of its own: the node then follows no link out of the volume.
+    place: Object = {"name": name, "mountPath": f"{home}/{mount.target}", "readOnly": read_only}
+    below = mount.source[len(data.prefix.rstrip("/")) :].lstrip("/")
+    if below:
+        place["subPath"] = below
+    return {"name": name, **_source(data, read_only=read_only)}, place
+
+
+def _placement(launch: Launch, hub_id: str, options: KubernetesOptions, pod: PodOptions) -> Object:
+    tolerations = [each.model_dump(exclude_none=True) for each in pod.tolerations]
+    if launch.flavour.gpus:
+        # Nodes with GPUs are mostly kept from others by this taint.
+        tolerations.append({"key": options.gpu_resource, "operator": "Exists", "effect": "NoSchedule"})
+    found: Object = {}
+    if pod.node_selector:
+        found["nodeSelector"] = dict(pod.node_selector)
+    if tolerations:
+        found["tolerations"] = tolerations
+    if pod.priority_class:
+        found["priorityClassName"] = pod.priority_class
+    if pod.runtime_class:
+        found["runtimeClassName"] = pod.runtime_class
+    if options.placing is not None:
+        kind = "podAntiAffinity" if options.placing is Placing.SPREAD else "podAffinity"
+        others = {"matchLabels": {HUB: hub_id, PART: "session"}}
+        term = {"labelSelector": others, "topologyKey": "kubernetes.io/hostname"}
+        preferred = [{"weight": 100, "podAffinityTerm": term}]
+        found["affinity"] = {kind: {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}
+    return found

@@ -1,0 +1,304 @@
+"""The child spawner of the Kubernetes backend: one pod per session.
+
+All that can fail, fails in `start`, in seconds where the cluster knows that it will not work, and in a
+sentence. `poll` says that a session ended only when the cluster said so; `stop` returns only when nothing of
+it is left.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
+
+from jupyterhub.spawner import Spawner
+from traitlets import Any as AnyTrait
+from traitlets import Instance, Unicode, default
+
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.errors import (
+    BackendError,
+    BackendUnavailableError,
+    NoCapacityError,
+    SessionLostError,
+    StartTimeoutError,
+)
+from jupyterhub_daas.spawners.backends.kubernetes import reading
+from jupyterhub_daas.spawners.backends.kubernetes.clock import Clock
+from jupyterhub_daas.spawners.backends.kubernetes.pod import SECRET_VARIABLES, object_name
+
+if TYPE_CHECKING:
+    from jupyterhub_daas.spawners.backends.kubernetes.backend import KubernetesBackend
+
+LOOK_SECONDS = 2.0
+# How long a session waits before it is asked whether any node is large enough: by then a cluster that grows
+# has said that it does.
+PATIENCE_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
+# Our deadline comes before that of whoever waits for us, so that the person reads why.
+MARGIN_SECONDS = 1.0
+
+Pod = dict[str, Any]
+
+
+class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
+    """Start, watch and end the pod of one session."""
+
+    backend = AnyTrait(help="The KubernetesBackend that built this spawner.")
+    session_id = Unicode(help="The tag of the session's objects.")
+    launch = Instance(Launch, allow_none=True, help="What to start; None for a session that runs already.")
+
+    def __init__(self, **given: Any) -> None:
+        self._events: list[dict[str, Any]] = []
+        self._told_of: set[str] = set()
+        self._over = self._grows = False
+        self._last_words = ""
+        self.wait_seconds, self.start_seconds = 3600.0, 300.0
+        self._clock = Clock()
+        self._news = asyncio.Event()
+        super().__init__(**given)
+
+    @default("env_keep")
+    def _keep_nothing(self) -> list[str]:
+        # Of the hub's own environment nothing means anything in a pod.
+        return []
+
+    @default("ip")
+    def _everywhere(self) -> str:
+        return "0.0.0.0"  # in the pod's own network
+
+    @default("poll_interval")
+    def _poll_often(self) -> int:
+        # Looks into the hub's own copy, which costs nothing.
+        return 5
+
+    @property
+    def _kubernetes(self) -> "KubernetesBackend":
+        return cast("KubernetesBackend", self.backend)
+
+    @property
+    def _started(self) -> Launch:
+        if self.launch is None:
+            raise SessionLostError("A session that runs already cannot be started again.")
+        return self.launch
+
+    @property
+    def _name(self) -> str:
+        return object_name(self._kubernetes.hub_id, self.session_id)
+
+    def get_env(self) -> dict[str, str]:
+        """Return the session's environment, its token left out: that is no part of a pod."""
+        environment = {key: value for key, value in super().get_env().items() if value is not None}
+        return {key: str(value) for key, value in environment.items() if key not in SECRET_VARIABLES}
+
+    # --- the start
+
+    async def start(self) -> str:
+        """Start the session and wait until it listens; return where."""
+        try:
+            return await asyncio.wait_for(self._come_up(), self.start_timeout - MARGIN_SECONDS)
+        except asyncio.TimeoutError:
+            self._ask_for_the_end()
+            raise self._late() from None
+        except BaseException as error:
+            if isinstance(error, (SessionLostError, StartTimeoutError)):
+                await self._kubernetes.keep_log(self.session_id)
+            # Also when the start was cancelled: the hub waits a second only before it gives up on it.
+            self._ask_for_the_end()
+            raise
+        finally:
+            self._over = True
+            self._wake()
+
+    def _late(self) -> StartTimeoutError:
+        message = "The session did not come up in time. Please try again. If it happens twice, tell support"
+        return StartTimeoutError(
+            message + (f": it was at “{self._last_words}”." if self._last_words else ".")
+        )
+
+    def _ask_for_the_end(self) -> None:
+        # Asked at once and not waited for: the hub ends the session again, and waits until it is gone.
+        self._ending = asyncio.ensure_future(self._kubernetes.ask_for_the_end(self.session_id))
+
+    async def _come_up(self) -> str:
+        kubernetes = self._kubernetes
+        await kubernetes.begin(self, self._started)
+        await self._wait_for_a_node()
+        self._clock.wind(self.start_seconds)
+        host = await self._wait_until_it_runs()
+        self._say(80, "Waiting for the session to answer")
+        await self._wait_until_it_listens(host)
+        return self._url(host)
+
+    def _url(self, host: str) -> str:
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def _wait_for_a_node(self) -> None:
+        pods, seen, asked = self._kubernetes.pods, False, False
+        self._clock.wind(self.wait_seconds)
+        while True:
+            pod = pods.objects.get(self._name)
+            if pod is not None:
+                seen = True
+                self._tell_events(pod)
+                self._fail_if_it_ended(pod)
+                if not reading.is_waiting_for_a_node(pod):
+                    return
+            elif seen:
+                self._fail_if_it_was_removed()
+            if self._clock.is_over(pods.current):
+                raise NoCapacityError(
+                    "No machine of the cluster had room in time. Please try later, or with a smaller size."
+                )
+            if pod is not None and not asked and self._clock.passed > PATIENCE_SECONDS:
+                asked = True
+                await self._fail_if_it_fits_nowhere()
+            await pods.news(LOOK_SECONDS)
+
+    async def _fail_if_it_fits_nowhere(self) -> None:
+        if self._grows:
+            return
+        if why := await self._kubernetes.why_it_fits_nowhere(self._started):
+            raise NoCapacityError(f"{why} Please choose a smaller size, or tell the support team.")
+
+    async def _wait_until_it_runs(self) -> str:
+        """Return the address of the pod once its session runs."""
+        pods, stuck_since = self._kubernetes.pods, 0.0
+        while True:
+            pod = pods.objects.get(self._name)
+            if pod is None:
+                self._fail_if_it_was_removed()
+            else:
+                self._tell_events(pod)
+                self._fail_if_it_ended(pod)
+                if (host := reading.address(pod)) is not None:
+                    return host
+                stuck_since = self._fail_if_it_is_hopeless(pod, stuck_since)
+            if self._clock.is_over(pods.current):
+                raise self._late()
+            await pods.news(LOOK_SECONDS)
+
+    def _fail_if_it_was_removed(self) -> None:
+        if self._kubernetes.pods.current:
+            raise SessionLostError("The session ended while it was starting: somebody removed it.")
+
+    def _fail_if_it_ended(self, pod: Pod) -> None:
+        found = reading.ending(pod)
+        if found is None:
+            return
+        self.log.warning("Session %s ended at its start: %s", self.session_id, found)
+        message = f"{reading.why_it_ended(found)} Its log is below Details."
+        raise SessionLostError(message, status=found.status, reason=found.reason)
+
+    def _fail_if_it_is_hopeless(self, pod: Pod, since: float) -> float:
+        found = reading.trouble(pod)
+        if found is None:
+            return 0.0
+        since = since or time.monotonic()
+        if time.monotonic() - since < found.patience:
+            return since
+        self.log.error("Session %s cannot come up: %s", self.session_id, found.detail)
+        raise BackendError(
+            f"{found.message} Please tell the support team, code {found.code}.", reason=found.code
+        )
+
+    async def _wait_until_it_listens(self, host: str) -> None:
+        pods, pause = self._kubernetes.pods, 0.05
+        while True:
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                opening = asyncio.open_connection(host, self.port)
+                _, writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
+                writer.close()
+                return
+            pod = pods.objects.get(self._name)
+            if pod is None:
+                self._fail_if_it_was_removed()
+            else:
+                self._fail_if_it_ended(pod)
+            if self._clock.is_over(pods.current):
+                raise self._late()
+            await pods.news(pause)
+            pause = min(pause * 1.2, 0.25)
+
+    # --- progress
+
+    def _say(self, progress: int, message: str) -> None:
+        if message == self._last_words:
+            return
+        self._last_words = message
+        self._events.append({"progress": progress, "message": message})
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _tell_events(self, pod: Pod) -> None:
+        """Tell the person what the cluster's events of this very pod mean."""
+        kubernetes = self._kubernetes
+        waits = reading.is_waiting_for_a_node(pod)
+        before = reading.place_in_line(pod, kubernetes.pods.objects.values()) if waits else 0
+        for event in kubernetes.events_of(pod):
+            if event.get("reason") == "FailedScheduling" and not waits:
+                continue
+            key = f"{event['metadata']['uid']}{event.get('count')}{before}"
+            if key in self._told_of:
+                continue
+            self._told_of.add(key)
+            self.log.debug("Session %s: %s %s", self.session_id, event.get("reason"), event.get("message"))
+            self._grows = self._grows or event.get("reason") == "TriggeredScaleUp"
+            if (found := reading.words(event, before=before)) is not None:
+                self._say(*found)
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what happens until the start is over."""
+        told = 0
+        while True:
+            news = self._news
+            for event in self._events[told:]:
+                told += 1
+                yield dict(event)
+            if self._over:
+                return
+            await news.wait()
+
+    # --- life and end
+
+    async def poll(self) -> int | None:
+        """Return None unless the cluster says that the session ended; then nothing of it is left."""
+        try:
+            pod = await self._kubernetes.find(self.session_id)
+            if pod is None:
+                return 1
+            found = reading.ending(pod)
+            if found is None:
+                return None
+            self.log.warning("Session %s ended: %s", self.session_id, found)
+            await self._kubernetes.keep_log(self.session_id)
+            await self._kubernetes.remove(self.session_id)
+        except BackendUnavailableError:
+            # Unknown is not ended.
+            return None
+        return found.status
+
+    async def stop(self, now: bool = False) -> None:
+        """End the session and return when nothing of it is left, however long the cluster is away."""
+        await self._kubernetes.end(self.session_id, now=now)
+
+    async def get_url(self) -> str:
+        """Return where the session is reached: what the cluster says, if it is known already."""
+        pod = self._kubernetes.pods.objects.get(self._name)
+        host = reading.address(pod) if pod is not None else None
+        if host is None:
+            return str(await super().get_url())
+        return f"{self._url(host)}{self.server.base_url}"
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a later hub process needs: the name follows from the session id."""
+        return {**super().get_state(), "port": self.port}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what an earlier hub process recorded."""
+        super().load_state(state)
+        if state.get("port"):
+            self.port = int(state["port"])
