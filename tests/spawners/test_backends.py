@@ -20,10 +20,12 @@ NAME, OTHER, THIRD = "brave-curie", "calm-bohr", "keen-raman"
 
 
 @pytest.fixture(scope="module", params=BACKENDS, ids=lambda cls: cls.name)
-def backend(request: pytest.FixtureRequest, labs: Labs) -> BackendUnderTest:
+def backend(request: pytest.FixtureRequest, labs: Labs) -> Iterator[BackendUnderTest]:
     """Each backend in turn, its lab up."""
     cls: type[BackendUnderTest] = request.param
-    return cls(labs.up(cls.lab) if cls.lab else {})
+    found = cls(labs.up(cls.lab) if cls.lab else {})
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")

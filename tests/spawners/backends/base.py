@@ -27,6 +27,10 @@ class BackendUnderTest(ABC):
     def __init__(self, lab: Mapping[str, str]) -> None:
         self.lab_variables = lab
 
+    def close(self) -> None:
+        """Remove what was made on the backend for these tests; the lab goes on."""
+        return
+
     # --- the portal that uses it
 
     @abstractmethod

@@ -1,0 +1,166 @@
+"""Sessions as pods of the lab's cluster, or of the one that DAAS_TEST_KUBECONFIG names."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.spawners.backends.base import BackendUnderTest
+from tests.spawners.portal import SERVER
+from tests.support.labs import LABS
+
+MANIFESTS = Path(str(files("jupyterhub_daas"))) / "spawners" / "backends" / "kubernetes" / "manifests"
+ACCOUNT = "jupyterhub-daas"
+HUB, SESSION = "jupyterhub-daas/hub", "jupyterhub-daas/session"
+
+
+class Cluster:
+    """An administrator's view of the cluster."""
+
+    def __init__(self, lab: Mapping[str, str]) -> None:
+        self.kubeconfig = lab["DAAS_TEST_KUBECONFIG"]
+        self.folder = Path(lab["DAAS_TEST_LAB_FOLDER"]) if "DAAS_TEST_LAB_FOLDER" in lab else None
+
+    def kubectl(self, *words: str, given: str | None = None) -> str:
+        """Run kubectl; return what it printed."""
+        command = ["kubectl", f"--kubeconfig={self.kubeconfig}", *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(words)}: {done.stderr}")
+        return done.stdout
+
+    def get(self, *words: str) -> list[dict[str, Any]]:
+        """Return the objects that kubectl gets."""
+        found: list[dict[str, Any]] = json.loads(self.kubectl("get", *words, "-o", "json"))["items"]
+        return found
+
+    def apply(self, manifest: str, namespace: str, **replaced: str) -> None:
+        """Apply one of our manifests, with another namespace and other words replaced."""
+        text = (MANIFESTS / manifest).read_text().replace("daas-sessions", namespace)
+        for before, after in replaced.items():
+            text = text.replace(before, after)
+        self.kubectl("apply", "-f", "-", given=text)
+
+    def kubeconfig_of(self, namespace: str, account: str, path: Path) -> None:
+        """Write the access of a service account."""
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+        place = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        body = json.dumps({**request, "spec": {"expirationSeconds": 86_400, "audiences": []}})
+        answer = json.loads(self.kubectl("create", f"--raw={place}", "-f", "-", given=body))
+        config = json.loads(self.kubectl("config", "view", "--minify", "--flatten", "--raw", "-o", "json"))
+        config["users"][0]["user"] = {"token": answer["status"]["token"]}
+        path.write_text(yaml.safe_dump(config))
+        path.chmod(0o600)
+
+    # --- the lab's own parts
+
+    def kill(self, daemon: str) -> None:
+        """Kill one of the lab's daemons as a crash would."""
+        assert self.folder is not None, "another cluster's own parts are not killed"
+        pid = int((self.folder / "pid" / daemon).read_text())
+        os.kill(pid, signal.SIGKILL)
+
+    def mend(self) -> None:
+        """Start what is dead of the lab."""
+        place = {"DAAS_KUBERNETES_LAB": str(self.folder)}
+        subprocess.run(
+            [LABS / "kubernetes" / "up"], check=True, capture_output=True, env={**os.environ, **place}
+        )
+
+    @contextmanager
+    def without(self, daemon: str) -> Iterator[None]:
+        """Have the cluster without one of its daemons."""
+        self.kill(daemon)
+        try:
+            yield
+        finally:
+            self.mend()
+
+
+class Kubernetes(BackendUnderTest):
+    """A namespace of its own on the cluster, and the rights that we ship for it."""
+
+    name = "kubernetes"
+    lab = "kubernetes"
+    patience = 120.0
+
+    def __init__(self, lab: Mapping[str, str]) -> None:
+        super().__init__(lab)
+        self.cluster = Cluster(lab)
+        self.hub_ip = lab["DAAS_TEST_HUB_IP"]
+        self.namespace = f"daas-test-{secrets.token_hex(4)}"
+        self.cluster.apply("rights.yaml", self.namespace)
+        self.cluster.apply("count-nodes.yaml", self.namespace, **{"daas-nodes": f"nodes-{self.namespace}"})
+
+    def close(self) -> None:
+        """Remove the namespace, and wait for nothing."""
+        for kind in ("clusterrole", "clusterrolebinding"):
+            with suppress(RuntimeError):
+                self.cluster.kubectl("delete", kind, f"jupyterhub-nodes-{self.namespace}", "--wait=false")
+        self.cluster.kubectl("delete", "namespace", self.namespace, "--wait=false")
+
+    def profile(self, mode: str) -> dict[str, Any]:
+        """Run the small server from its text: any image with Python will do."""
+        more = {"start_seconds": 10} if mode == "never" else {}
+        return {
+            "image": self.lab_variables["DAAS_TEST_IMAGE"],
+            "command": ["/usr/bin/python3", "-c", SERVER.read_text(), mode],
+            **more,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Offer small sizes: a machine of two cpus runs a few of them."""
+        flavours = {
+            key: {"title": key.title(), "cpus": cpus, "memory": "256M", "storage": "100M"}
+            for key, cpus in (("small", 0.25), ("medium", 0.5))
+        }
+        return {**super().settings(), "flavours": flavours}
+
+    def options(self, folder: Path) -> dict[str, Any]:
+        """Give the hub the account that we ship, and the machine's programs to the lab's empty image."""
+        path = folder / "kubeconfig"
+        self.cluster.kubeconfig_of(self.namespace, ACCOUNT, path)
+        host = "DAAS_TEST_IMAGE_IS_HOST" in self.lab_variables
+        programs = [{"host_path": place, "path": place} for place in ("/usr", "/etc/alternatives")]
+        return {
+            "kubeconfig": str(path),
+            "namespace": self.namespace,
+            "data": [{"prefix": str(folder / "data"), "host_path": str(folder / "data")}],
+            "volumes": programs if host else [],
+            "grace_seconds": 2,
+        }
+
+    def pods(self, hub_id: str, session_id: str | None = None) -> list[dict[str, Any]]:
+        """Return the pods of a hub, or of one session."""
+        labels = f"{HUB}={hub_id}" + (f",{SESSION}={session_id}" if session_id else "")
+        return self.cluster.get("pods", "-n", self.namespace, "-l", labels)
+
+    def things(self, hub_id: str) -> frozenset[str]:
+        """Ask the cluster for pods."""
+        return frozenset(pod["metadata"]["labels"][SESSION] for pod in self.pods(hub_id))
+
+    def traces(self, hub_id: str, session_id: str) -> Collection[object]:
+        """Return the pod's identity, and how often its containers were started."""
+        return [
+            (pod["metadata"]["uid"], [each["containerID"] for each in pod["status"]["containerStatuses"]])
+            for pod in self.pods(hub_id, session_id)
+        ]
+
+    def kill(self, hub_id: str, session_id: str) -> None:
+        """Delete the pod as an administrator would."""
+        labels = f"{HUB}={hub_id},{SESSION}={session_id}"
+        self.cluster.kubectl("delete", "pod", "-n", self.namespace, "-l", labels, "--grace-period=1")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Kill the API server: the pods run on."""
+        with self.cluster.without("apiserver"):
+            yield
