@@ -325,6 +325,7 @@ class DaasSpawner(DelegatingSpawner):
         """Release what the session held; forget a session that never ran. Also called for refused starts."""
         self._trail.stopped()
         leave_the_line(self)
+        rows.revoke_tokens(self)
         await self._release()
         await maybe_future(super().run_post_stop_hook())
         if not self.record.ran:

@@ -1,10 +1,13 @@
-"""The only place that touches the hub's own table of named servers.
+"""The only place that touches the hub's own tables: named servers and their tokens.
 
 The hub makes a row for a session before anybody has checked whether it may exist, and leaves it there when
 the start is refused. A row of a session that never ran goes.
 """
 
 from typing import Any
+
+from jupyterhub.orm import APIToken
+from jupyterhub.utils import url_path_join
 
 
 def keep_state(spawner: Any, state: dict[str, Any]) -> None:
@@ -18,6 +21,20 @@ def keep_state(spawner: Any, state: dict[str, Any]) -> None:
 def keep_options(spawner: Any, options: dict[str, Any]) -> None:
     """Store the options of a session in place of what somebody sent; the hub commits."""
     spawner.orm_spawner.user_options = options
+
+
+def revoke_tokens(spawner: Any) -> None:
+    """Delete the tokens of a session that is not there: a hub that starts anew forgets which they were.
+
+    They are found by the note that the hub gives them.
+    """
+    row, session = spawner.orm_spawner, spawner._deprecated_db_session
+    if session is None:
+        return
+    note = f"Server at {url_path_join(spawner.user.base_url, spawner.name, '/')}"
+    for token in session.query(APIToken).filter_by(user_id=row.user_id, note=note):
+        session.delete(token)
+    session.commit()
 
 
 def forget(spawner: Any) -> bool:
@@ -34,6 +51,7 @@ def forget(spawner: Any) -> bool:
     row.user_options = {}
     row.oauth_client = None
     session.flush()
+    revoke_tokens(spawner)
     session.delete(row)
     session.commit()
     return True

@@ -55,6 +55,12 @@ def start(portal: Portal, name: str) -> None:
         portal.start(name, WANTED)
 
 
+def tokens(portal: Portal) -> set[str]:
+    """Return whose API tokens the hub still takes, by the sessions' names."""
+    known = portal.stack.admin("GET", "/users/amara/tokens").json()["api_tokens"]
+    return {each["note"].split("/")[-2] for each in known if each["note"].startswith("Server at ")}
+
+
 def test_a_hub_killed_at_any_step_of_a_start_leaves_all_in_order(portal: Portal) -> None:
     halts = names_of(STARTING)
     portal.start("witty-young")
@@ -82,6 +88,7 @@ def test_a_hub_killed_at_any_step_of_a_start_leaves_all_in_order(portal: Portal)
         portal.stop(name)
     wait_until(portal.is_settled, 30)
     assert len(portal.living()) == 1
+    assert tokens(portal) == {"witty-young"}
 
 
 def test_a_hub_killed_at_any_step_of_a_stop_leaves_all_in_order(portal: Portal) -> None:
@@ -99,6 +106,7 @@ def test_a_hub_killed_at_any_step_of_a_stop_leaves_all_in_order(portal: Portal) 
     for name, step in halts.items():
         # A stop that had not reached the session is as if it had not been asked for.
         assert bool(portal.model(name)["ready"]) == (step == "before the end")
+    assert tokens(portal) == {name for name, step in halts.items() if step == "before the end"}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
