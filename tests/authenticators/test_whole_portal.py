@@ -258,7 +258,9 @@ def live_through_everything(whole: Stack, umbrella: Umbrella) -> None:
         whole.call(service, method, path, token=sofia, json=body).raise_for_status()
 
     sign_in(whole, umbrella, "amara")
-    sign_in(whole, umbrella, "dora")
+    dora, _ = sign_in(whole, umbrella, "dora")
+    form = {"_xsrf": xsrf_of(dora, "/hub/"), "name": "D", "email": "d@a.example", "message": "Please."}
+    dora.post(f"{whole.url}/hub/access-request", data=form, timeout=30).raise_for_status()
     for _ in range(4):
         sign_in_with_account(browser(), whole.url, "edgar", "wrong")
     do(f"{whole.url}/hub/daas/lock-outs", "DELETE", sofia, account="edgar").raise_for_status()
@@ -270,7 +272,8 @@ def live_through_everything(whole: Stack, umbrella: Umbrella) -> None:
     staff("accounts", "DELETE", "people/bruno/roles/support")
     staff("quotas", "PUT", "overrides/person/amara", {"limits": {"machines": 7}, "reason": "Beamtime."})
     staff("quotas", "DELETE", "overrides/person/amara")
-    whole.accept_conditions("amara")
+    for person in ("amara", "edgar"):
+        whole.accept_conditions(person)
 
     server = f"{whole.api}/users/amara/servers/{SESSION}"
     wanted = {"proposal": "20180301", "environment": "jupyter", "flavour": "small"}
@@ -301,7 +304,8 @@ EVERYTHING = {
     ("unlink", "done", None, SOFIA, "bruno", SOMEBODY),
     ("role", "done", None, SOFIA, None, ("person", "bruno")),
     ("override", "done", None, SOFIA, None, AMARA),
-    ("acceptance", "done", None, AMARA, None, CONDITIONS),
+    ("access_request", "done", None, ("person", "dora"), "dora", SOMEBODY),
+    ("acceptance", "done", None, ("person", "edgar"), None, CONDITIONS),
     ("start", "refused", "unknown_flavour", AMARA, None, HERS),
     ("start", "done", None, AMARA, None, HERS),
     ("data_access", "done", None, AMARA, None, HERS),
