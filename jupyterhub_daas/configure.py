@@ -64,7 +64,7 @@ def configure(
     _set_services(c, started, urls, token, path, lambda name: database_url or _sqlite(folder, name))
     roles.set_roles(c, set(started), HUB_SERVICE)
     _set_hub(c, base, parsed)
-    _set_authenticator(c, urls, token)
+    _set_authenticator(c, parsed, urls, token)
     _set_spawner(c, parsed, urls, token, folder)
     return parsed
 
@@ -122,11 +122,12 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
     }
 
 
-def _set_authenticator(c: Any, urls: Mapping[str, str], token: str) -> None:
+def _set_authenticator(c: Any, settings: Settings, urls: Mapping[str, str], token: str) -> None:
     c.JupyterHub.authenticator_class = "jupyterhub_daas.authenticators.DaasAuthenticator"
     authenticator = c.DaasAuthenticator
     authenticator.service_urls = dict(urls)
     authenticator.service_token = token
+    authenticator.entitlements = list(settings.identities.entitlements)
     authenticator.hub_handlers = "jupyterhub_daas.hub_handlers"
 
 

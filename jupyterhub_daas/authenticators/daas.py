@@ -10,7 +10,7 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 from jupyterhub.handlers import BaseHandler
-from traitlets import Bool, Callable, Dict, Float, Integer, List, Unicode, default
+from traitlets import Bool, Callable, Dict, Float, Instance, Integer, List, Unicode, default
 
 from jupyterhub_daas.authenticators import proofs
 from jupyterhub_daas.authenticators.accounts.settings import read_sources
@@ -35,6 +35,7 @@ from jupyterhub_daas.authenticators.trail import SignInTrail
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
+from jupyterhub_daas.core.entitlements import EntitlementSource
 from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.errors import DaasError
 
@@ -163,6 +164,16 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         .. versionadded:: 0.1
         """,
     )
+    entitlements = List(
+        Instance(EntitlementSource),
+        config=True,
+        help="""Whose entitlements by AARC-G069 count, and what they give.
+
+        Set by ``configure`` from ``identities.entitlements`` of the settings file, where they belong.
+
+        .. versionadded:: 0.1
+        """,
+    )
     outage_grace = Float(
         28800.0,
         min=0.0,
@@ -256,6 +267,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
             ProposalsClient(self.service_urls["proposals"], self.service_token),
             self.accounts,
             denied=self.denied_subjects,
+            entitlements=self.entitlements,
         )
         self.trail = SignInTrail(
             AuditRecorder(AccountsClient(self.service_urls["accounts"], self.service_token))
@@ -307,7 +319,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 identity, provider = data.sign_in.identity, data.provider
                 claims = data.sign_in.claims
                 self.gate.check_denied(claims)
-                admission = await self.gate.resolve(identity)
+                admission = await self.gate.resolve(identity, claims=claims)
                 self.trail.login(admission.person.username, identity, provider, handler)
                 proofs.keep(handler, proof_of(identity, provider=provider, claims=claims, fresh=False))
                 return auth_model(admission, identity, provider=provider, tokens=data.sign_in.tokens)

@@ -63,6 +63,7 @@ class KeptLogin(Model):
     admitted_at: float
     signed_out: bool = False
     refused: bool = False
+    entitled_groups: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, auth_state: Any) -> "KeptLogin | None":
@@ -87,13 +88,15 @@ def auth_model(
         identity=identity,
         tokens=tokens or _WITHOUT_TOKENS,
         admitted_at=time.time(),
+        entitled_groups=admission.entitled_groups or (),
     )
     return model_of(admission, kept)
 
 
 def model_of(admission: Admission, kept: KeptLogin) -> dict[str, Any]:
     """Return the auth model of an admission; `user_info` is seen by others, so it holds the name only."""
-    return {**standing_of(admission), "auth_state": kept.dump()}
+    groups = sorted({*admission.groups, *kept.entitled_groups})
+    return {**standing_of(admission), "groups": groups, "auth_state": kept.dump()}
 
 
 def standing_of(admission: Admission) -> dict[str, Any]:

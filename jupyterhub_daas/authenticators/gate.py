@@ -7,13 +7,14 @@ refusal of the person.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timezone
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.core.access import Standing, may_enter
+from jupyterhub_daas.core.entitlements import EntitlementSource, entitled, values_of
 from jupyterhub_daas.core.people import Identity, Person, Role, group_of
 from jupyterhub_daas.errors import (
     AccessError,
@@ -33,15 +34,23 @@ IDENTIFYING_CLAIMS = ("sub", "voperson_id", "eduperson_unique_id", "eduperson_pr
 
 
 class Admission(NamedTuple):
-    """A person who may enter, and the roles in force."""
+    """A person who may enter, the roles in force, and the groups of entitlements if they were asked for."""
 
     person: Person
     roles: frozenset[Role]
+    entitled_groups: tuple[str, ...] | None = None
 
     @property
     def groups(self) -> list[str]:
         """Return the hub's groups of this person."""
         return sorted(group_of(role) for role in self.roles)
+
+
+class Given(NamedTuple):
+    """The hub's groups that entitlements give, and whether the roles that they give have changed."""
+
+    groups: tuple[str, ...]
+    changed: bool
 
 
 class Gate:
@@ -53,11 +62,13 @@ class Gate:
         accounts: AccountsClient,
         *,
         denied: Collection[str] = MONITORING,
+        entitlements: Collection[EntitlementSource] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._proposals = proposals
         self._accounts = accounts
         self._denied = frozenset(each.casefold() for each in denied)
+        self._entitlements = tuple(entitlements)
         self._clock = clock
 
     async def close(self) -> None:
@@ -65,17 +76,34 @@ class Gate:
         await self._proposals.close()
         await self._accounts.close()
 
-    async def resolve(self, identity: Identity, *, facility_account: bool = False) -> Admission:
+    async def resolve(
+        self,
+        identity: Identity,
+        *,
+        facility_account: bool = False,
+        claims: Mapping[str, Any] | None = None,
+    ) -> Admission:
         """Return the person behind an identity with the roles in force, or raise the refusal.
 
-        The subject of a facility account is the person's username; any other identity needs a link.
+        The subject of a facility account is the person's username; any other identity needs a link. `claims`
+        are what the identity's provider says now; without them its entitlements stay what they were.
         """
         self.check_denied({"sub": identity.subject})
         if facility_account:
-            person = await self._person(identity.subject)
-        else:
-            person = await self._linked(identity)
-        return await self._admit(person)
+            return await self._admit(await self._person(identity.subject))
+        person = await self._linked(identity)
+        given = None if claims is None else await self.entitle(person.username, identity, claims)
+        admission = await self._admit(person)
+        return admission if given is None else admission._replace(entitled_groups=given.groups)
+
+    async def entitle(self, username: str, identity: Identity, claims: Mapping[str, Any]) -> Given:
+        """Keep what the entitlements in a provider's claims give a person."""
+        if not any(each.issuer == identity.issuer for each in self._entitlements):
+            return Given((), False)
+        found = entitled(self._entitlements, identity.issuer, values_of(claims))
+        kept = self._accounts.set_entitled_roles(username, identity, found.roles)
+        changed = await _asked("accounts", kept, absent=AccountUnknownError)
+        return Given(found.groups, changed)
 
     async def resolve_username(self, username: str) -> Admission:
         """Return the admission of somebody who never signed in here, but holds a token."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from jupyterhub_daas.authenticators.accounts.settings import Accounts
 from jupyterhub_daas.authenticators.entry import KeptLogin, model_of, standing_of
 from jupyterhub_daas.authenticators.gate import Admission, Gate
-from jupyterhub_daas.authenticators.openid import GRANT_ENDED, OpenIDProvider, Tokens
+from jupyterhub_daas.authenticators.openid import GRANT_ENDED, OpenIDProvider, SignIn
 from jupyterhub_daas.errors import (
     AccessError,
     AccountUnknownError,
@@ -88,18 +88,23 @@ class Refresher:
         if kept.signed_out or not kept.provider:
             return _Verdict(model_of(admission, admitted), tokens_only=kept.signed_out)
         try:
-            tokens = await self._ask_provider(kept)
+            answer = await self._ask_provider(kept)
         except AccessError as error:
             return await self._refused_by_provider(user, kept, admission, error)
         except UpstreamError as error:
             outage = self._outage(user, kept, error)
             return outage if outage is _ENDED else _Verdict(model_of(admission, kept))
-        admitted = admitted.model_copy(update={"tokens": tokens})
-        model = model_of(admission, admitted)
-        if tokens != kept.tokens:
+        admitted = admitted.model_copy(update={"tokens": answer.tokens})
+        if answer.tokens != kept.tokens:
             # Before the next refresh may begin: it has to find the rotated refresh token.
-            await user.save_auth_state(model["auth_state"])
-        return _Verdict(model)
+            await user.save_auth_state(admitted.dump())
+        if not answer.claims:  # the provider vouches for the person, and says nothing more
+            return _Verdict(model_of(admission, admitted))
+        given = await self._gate.entitle(user.name, kept.identity, answer.claims)
+        if given.changed:
+            # What she may do has changed, and so perhaps whether she may be here at all.
+            admission = await self._admission(kept)
+        return _Verdict(model_of(admission, admitted.model_copy(update={"entitled_groups": given.groups})))
 
     async def _admission(self, kept: KeptLogin) -> Admission:
         if kept.provider:
@@ -114,10 +119,10 @@ class Refresher:
         names_person = accounts.settings.person == "username"
         return await self._gate.resolve(kept.identity, facility_account=names_person)
 
-    async def _ask_provider(self, kept: KeptLogin) -> Tokens:
+    async def _ask_provider(self, kept: KeptLogin) -> SignIn:
         answer = await self._providers[kept.provider].ask_again(kept.identity.subject, kept.tokens)
         self._gate.check_denied(answer.claims)
-        return answer.tokens
+        return answer
 
     async def _refused_by_provider(
         self, user: Any, kept: KeptLogin, admission: Admission, error: AccessError

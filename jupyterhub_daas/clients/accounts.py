@@ -8,7 +8,7 @@ from jupyterhub_daas.core.access_requests import AccessRequest, AskedAccess, Req
 from jupyterhub_daas.core.audit import AuditEvent, AuditRecord, DataAccess, Stretch, TrailState
 from jupyterhub_daas.core.links import Link, Owner
 from jupyterhub_daas.core.model import Model
-from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.core.people import Identity, RoleGrant
 
 
 class ConditionsOfUse(Model):
@@ -29,6 +29,12 @@ class Links(Model):
     """A person's identities."""
 
     items: tuple[Link, ...]
+
+
+class Changed(Model):
+    """Whether a request changed anything."""
+
+    changed: bool
 
 
 class AccessRequests(Model):
@@ -96,6 +102,15 @@ class AccountsClient(ServiceClient):
         """Take an identity from a person who wants that."""
         body = {**identity.model_dump(), "proven_with": proven_with.model_dump()}
         await self.call("POST", f"people/{segment(username)}/identities/unlink", body=body)
+
+    async def set_entitled_roles(
+        self, username: str, identity: Identity, roles: tuple[RoleGrant, ...]
+    ) -> bool:
+        """Keep the roles that the entitlements of an identity give; tell whether that changed any."""
+        given = [each.model_dump(mode="json", include={"role", "instruments"}) for each in roles]
+        body = {"identity": identity.model_dump(), "roles": given}
+        content = await self.call("PUT", f"people/{segment(username)}/entitled-roles", body=body)
+        return self.parse(Changed, content).changed
 
     # --- requests for access
 

@@ -5,12 +5,15 @@ decided, the identity is nobody's: nobody gets into another person's account by 
 """
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from pydantic import Field
+
+from jupyterhub_daas.core.entitlements import EntitlementSource
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Username
-from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.core.people import Identity, Role
 
 
 class LinkSource(str, Enum):
@@ -78,6 +81,20 @@ class SessionsPolicy(str, Enum):
 
 
 class IdentitySettings(Model):
-    """What becomes of a person's sessions when an identity is taken from her: ``end`` or ``keep``."""
+    """What becomes of sessions when an identity is taken away, and which entitlements count.
+
+    A role by an entitlement holds for ``entitled_hours`` since the provider last said so.
+    """
 
     sessions_when_unlinked: SessionsPolicy = SessionsPolicy.END
+    entitlements: Annotated[tuple[EntitlementSource, ...], Field(max_length=50)] = ()
+    entitled_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 12.0
+
+    def gives(self, issuer: str, role: Role) -> bool:
+        """Tell whether an entitlement of this issuer can give this role."""
+        return any(
+            rule.role is role
+            for source in self.entitlements
+            if source.issuer == issuer
+            for rule in source.rules
+        )

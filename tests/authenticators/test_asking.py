@@ -1,4 +1,7 @@
-"""Somebody who is not let in asks for access: her page, the hook that tells staff, and staff's page."""
+"""Somebody who is not let in asks for access: her page, the hook that tells staff, and staff's page.
+
+And how somebody is let in, and out again, by what her provider says in entitlements.
+"""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +31,17 @@ def tell_staff(request):
 
 c.DaasAuthenticator.providers = {providers!r}
 c.DaasAuthenticator.access_request_hook = tell_staff
+c.DaasAuthenticator.auth_refresh_age = 1
 """
+GROUP = "urn:example:aai.example:daas:group:"
+ENTITLEMENTS = {
+    "namespace": GROUP.removesuffix(":group:"),
+    "authorities": ["aai.example"],
+    "rules": [
+        {"group": "portal:operators", "group_role": "manager", "role": "admin"},
+        {"group": "floor", "role": "staff", "hub_group": "floor-staff"},
+    ],
+}
 TEXT = "I measured on 20180301 with Amara.\nPlease <b>let</b> me in."
 
 
@@ -43,7 +56,10 @@ def umbrella(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Umbrella]:
 @pytest.fixture(scope="module")
 def whole(umbrella: Umbrella, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The portal with a hook that writes a file."""
-    made = Stack(tmp_path_factory.mktemp("asking"), extra=EXTRA.format(providers=[umbrella.settings()]))
+    provider = umbrella.settings(scope=["openid", "profile", "email", "aarc"])
+    extra = EXTRA.format(providers=[provider])
+    entitlements = {"entitlements": [{"issuer": umbrella.issuer, **ENTITLEMENTS}]}
+    made = Stack(tmp_path_factory.mktemp("asking"), extra=extra, settings={"identities": entitlements})
     umbrella.start(made.url)
     try:
         yield made.start()
@@ -94,6 +110,62 @@ def answer_by(whole: Stack, person: str, number: int, verdict: str, **fields: st
     """Answer on staff's page, as this person."""
     session = arrive(whole, person)
     return post(whole, session, "access-requests", verdict=verdict, number=str(number), **fields)
+
+
+def link(whole: Stack, umbrella: Umbrella, login: str, *, away: bool = False) -> None:
+    """Link an identity to the person of this name as staff, or take it away."""
+    body = {"issuer": umbrella.issuer, "subject": umbrella.subject_of(login), "reason": "Test."}
+    method, path = ("POST", "identities/unlink") if away else ("PUT", "identities")
+    whole.call("accounts", method, f"people/{login}/{path}", json=body).raise_for_status()
+
+
+def groups_of(whole: Stack, person: str) -> list[str]:
+    """Return the hub's groups of a person."""
+    return sorted(whole.admin("GET", f"/users/{person}").json()["groups"])
+
+
+def is_in(whole: Stack, session: requests.Session) -> bool:
+    """Tell whether the hub still knows who this is."""
+    return session.get(f"{whole.url}/hub/home", timeout=30, allow_redirects=False).status_code == 200
+
+
+def test_an_entitlement_lets_in_and_its_end_ends_the_login(whole: Stack, umbrella: Umbrella) -> None:
+    link(whole, umbrella, "dora")
+    assert come(whole, umbrella, "dora")[1].status_code == 403
+    umbrella.change("dora", eduperson_entitlement=[f"{GROUP}floor#aai.example", "urn:x-other:group:floor"])
+    session, answer = come(whole, umbrella, "dora")
+    assert answer.status_code == 200, answer.text[:2000]
+    assert groups_of(whole, "dora") == ["daas-staff", "daas-user", "floor-staff"]
+    (held,) = whole.call("accounts", "GET", "people/dora/roles").json()["items"]
+    assert (held["role"], held["source"]) == ("staff", "entitlement")
+    umbrella.change("dora", eduperson_entitlement=[f"{GROUP}floor#evil.example"])
+    wait_until(lambda: not is_in(whole, session), 60, what="the next refresh")
+    assert whole.call("accounts", "GET", "people/dora/roles").json()["items"] == []
+    assert come(whole, umbrella, "dora")[1].status_code == 403
+    link(whole, umbrella, "dora", away=True)
+
+
+def test_what_a_provider_says_makes_an_administrator_only_as_configured(
+    whole: Stack, umbrella: Umbrella
+) -> None:
+    lies = ["daas-admin", "admin", f"{GROUP}admin#aai.example", f"{GROUP}portal:operators#aai.example"]
+    names = {"preferred_username": "sofia", "name": "sofia", "groups": lies, "roles": lies, "admin": True}
+    link(whole, umbrella, "edgar")
+    umbrella.change("edgar", eduperson_entitlement=lies, entitlements=lies, **names)
+    session, _ = come(whole, umbrella, "edgar")
+    assert is_in(whole, session)
+    assert groups_of(whole, "edgar") == ["daas-user"]
+    umbrella.change("edgar", eduperson_entitlement=f"{GROUP}portal:operators:role=manager#aai.example")
+
+    def groups() -> list[str]:
+        assert is_in(whole, session)
+        return groups_of(whole, "edgar")
+
+    wait_until(lambda: "daas-admin" in groups(), 60, what="the next refresh")
+    assert whole.admin("GET", "/users/edgar").json()["admin"] is False
+    umbrella.change("edgar", eduperson_entitlement=[])
+    wait_until(lambda: groups() == ["daas-user"], 60, what="the refresh after that")
+    link(whole, umbrella, "edgar", away=True)
 
 
 def test_somebody_unknown_asks_and_is_let_in(whole: Stack, umbrella: Umbrella) -> None:

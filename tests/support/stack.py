@@ -82,7 +82,7 @@ TEST_SCOPES = [
 ]
 
 # What of the hub's own rights a test needs to speak in its place.
-HUB_SCOPES = ["access:services", "custom:daas:identities:prove"]
+HUB_SCOPES = ["access:services", "custom:daas:identities:prove", "custom:daas:roles:entitle"]
 
 
 def free_port() -> int:

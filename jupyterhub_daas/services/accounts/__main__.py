@@ -13,6 +13,7 @@ from jupyterhub_daas.errors import UpstreamUnavailableError
 from jupyterhub_daas.services.accounts.access_requests import RequestStore
 from jupyterhub_daas.services.accounts.asking import ASKING_ROUTES
 from jupyterhub_daas.services.accounts.audit import AuditStore
+from jupyterhub_daas.services.accounts.entitled import EntitledStore
 from jupyterhub_daas.services.accounts.errands import CarryOut, ErrandKind, Errands, Payload
 from jupyterhub_daas.services.accounts.handlers import ROUTES, EndsSessions
 from jupyterhub_daas.services.accounts.identities import IdentityStore
@@ -73,6 +74,7 @@ async def build(environment: ServiceEnvironment, engine: AsyncEngine) -> Service
             "store": AccountsStore(engine),
             "audit": AuditStore(engine),
             "identities": identities,
+            "entitled": EntitledStore(engine, identities, hours=rules.entitled_hours),
             "requests": RequestStore(engine, identities),
             "errands": errands,
             "lifecycle": lifecycle,

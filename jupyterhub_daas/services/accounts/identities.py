@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, and_, insert, select, text, update
+from sqlalchemy import Row, and_, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from jupyterhub_daas.core.audit import AuditAction, Author, request_id_of
@@ -17,7 +17,7 @@ from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError, NotFoundError
 from jupyterhub_daas.services.accounts.errands import ErrandKind, leave
-from jupyterhub_daas.services.accounts.tables import identities
+from jupyterhub_daas.services.accounts.tables import entitled_roles, identities
 from jupyterhub_daas.services.accounts.telling import OURSELVES, identity_object, tell
 
 TAKEN = "This identity belongs to somebody else here. If it is yours, please ask the user office to move it."
@@ -183,6 +183,7 @@ class IdentityStore:
                 withdrawn=evidence.source is not LinkSource.DIRECTORY,
             )
         )
+        await connection.execute(delete(entitled_roles).filter_by(**identity.model_dump(), username=username))
         keep = self._sessions is SessionsPolicy.KEEP
         lost = {"username": username, "lost": {**identity.model_dump(), "keep_sessions": keep}}
         await leave(connection, ErrandKind.END_LOGINS, lost, now=now)
@@ -217,6 +218,11 @@ def _link(row: Row[Any]) -> Link:
         linked_by=row.linked_by,
         reason=row.reason,
     )
+
+
+async def leads_to(connection: AsyncConnection, identity: Identity) -> str | None:
+    """Return to whom the link in force leads, as part of a transaction that `changing` began."""
+    return (await _held(connection, identity)).username
 
 
 async def _held(connection: AsyncConnection, identity: Identity) -> Held:

@@ -11,13 +11,15 @@ from jupyterhub_daas.core.links import NOBODY, LinkSource
 from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import ConflictError, InvalidInputError, NotFoundError
+from jupyterhub_daas.services.accounts.entitled import EntitledStore
 from jupyterhub_daas.services.accounts.errands import SOON_SECONDS, Errands
 from jupyterhub_daas.services.accounts.handlers import PERSON, READ, AccountsHandler, now
 from jupyterhub_daas.services.accounts.identities import SECOND, Evidence, IdentityStore
-from jupyterhub_daas.services.accounts.models import LinkRequest, Links
+from jupyterhub_daas.services.accounts.models import EntitledRoles, LinkRequest, Links
 
 LINK = "custom:daas:identities:write"
 PROVE = "custom:daas:identities:prove"
+ENTITLE = "custom:daas:roles:entitle"
 
 
 class LinkingHandler(AccountsHandler):
@@ -129,8 +131,25 @@ class UnlinkHandler(LinkingHandler):
         self.answer(None, HTTPStatus.NO_CONTENT)
 
 
+class EntitledRolesHandler(LinkingHandler):
+    """The roles that a provider's entitlements give a person; the hub has verified who said so."""
+
+    async def put(self, username: str) -> None:
+        """Put these in the place of all former ones of this identity."""
+        self.require(ENTITLE)
+        if not matches(USERNAME, username):
+            raise NotFoundError("There is nothing here for you.")
+        given, rules = self.body(EntitledRoles), self.facility.identities
+        if not all(rules.gives(given.identity.issuer, each.role) for each in given.roles):
+            raise InvalidInputError("roles: no entitlement of this issuer gives that.", field="roles")
+        entitled: EntitledStore = self.settings["entitled"]
+        changed = await entitled.replace(username, given, author=self.author, now=now())
+        self.answer({"changed": changed})
+
+
 LINKING_ROUTES = [
     ("api/v1/identities", OwnerHandler),
     (PERSON + "identities", IdentitiesHandler),
     (PERSON + "identities/unlink", UnlinkHandler),
+    (PERSON + "entitled-roles", EntitledRolesHandler),
 ]

@@ -10,7 +10,7 @@ from jupyterhub_daas.core.links import Link
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.moments import Moment
 from jupyterhub_daas.core.names import Identifier, Slug
-from jupyterhub_daas.core.people import Identity, RoleGrant
+from jupyterhub_daas.core.people import Identity, Role, RoleGrant
 
 # Printable, without control characters: it is shown to people, and PostgreSQL takes no NUL.
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -74,10 +74,11 @@ class RoleRequest(Model):
 
 
 class RoleSource(str, Enum):
-    """Where a role was given: in the settings file, or by staff through this API."""
+    """Where a role was given: in the settings file, by staff through this API, or by an entitlement."""
 
     SETTINGS = "settings"
     STAFF = "staff"
+    ENTITLEMENT = "entitlement"
 
 
 class HeldRole(RoleGrant):
@@ -93,6 +94,20 @@ class HeldRoles(Model):
     """The roles of a person."""
 
     items: tuple[HeldRole, ...]
+
+
+class EntitledRole(Model):
+    """A role that an entitlement gives; without instruments it holds at all."""
+
+    role: Role
+    instruments: Annotated[tuple[Slug, ...], Field(max_length=500)] = ()
+
+
+class EntitledRoles(Model):
+    """All roles that the entitlements of one identity give now."""
+
+    identity: Identity
+    roles: Annotated[tuple[EntitledRole, ...], Field(max_length=20)]
 
 
 Visible = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")]

@@ -24,7 +24,14 @@ from jupyterhub_daas.services.accounts.models import (
     RoleRequest,
     RoleSource,
 )
-from jupyterhub_daas.services.accounts.tables import acceptances, blocks, favourites, preferences, roles
+from jupyterhub_daas.services.accounts.tables import (
+    acceptances,
+    blocks,
+    entitled_roles,
+    favourites,
+    preferences,
+    roles,
+)
 from jupyterhub_daas.services.accounts.telling import person, tell
 
 
@@ -56,7 +63,7 @@ class AccountsStore:
     async def read_standing(
         self, username: str, version: str
     ) -> tuple[Block | None, datetime | None, tuple[HeldRole, ...]]:
-        """Return a person's block, when she accepted this version, and the roles that staff gave her."""
+        """Return a person's block, when she accepted this version, and the roles that are kept here."""
         async with self._reading() as connection:
             accepted = await connection.scalar(
                 select(acceptances.c.accepted_at).where(
@@ -176,7 +183,7 @@ class AccountsStore:
     # --- roles
 
     async def list_roles(self, username: str) -> tuple[HeldRole, ...]:
-        """Return the roles that staff gave a person, expired ones too."""
+        """Return the roles that staff and entitlements gave a person, expired ones too."""
         async with self._reading() as connection:
             return await _roles_of(connection, username)
 
@@ -239,7 +246,7 @@ async def _end_block(connection: AsyncConnection, username: str, *, by: str, now
 
 async def _roles_of(connection: AsyncConnection, username: str) -> tuple[HeldRole, ...]:
     query = select(roles).where(roles.c.username == username).order_by(roles.c.role)
-    return tuple(
+    by_staff = tuple(
         HeldRole(
             role=Role(row.role),
             instruments=tuple(row.instruments),
@@ -251,3 +258,20 @@ async def _roles_of(connection: AsyncConnection, username: str) -> tuple[HeldRol
         )
         for row in await connection.execute(query)
     )
+    entitled = select(entitled_roles).where(entitled_roles.c.username == username)
+    order = (entitled_roles.c.role, entitled_roles.c.issuer, entitled_roles.c.subject)
+    return by_staff + tuple(
+        HeldRole(
+            role=Role(row.role),
+            instruments=tuple(row.instruments),
+            expires_at=row.expires_at,
+            source=RoleSource.ENTITLEMENT,
+            reason=entitlement_of(row.issuer),
+        )
+        for row in await connection.execute(entitled.order_by(*order))
+    )
+
+
+def entitlement_of(issuer: str) -> str:
+    """Return why a person has a role that an entitlement gives."""
+    return f"By an entitlement of {issuer}."

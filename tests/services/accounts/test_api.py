@@ -35,6 +35,7 @@ ROUTES: list[tuple[str, str, Any, bool, tuple[str, ...]]] = [
     ("GET", "people/{u}/identities", None, True, (READ, WRITE, LINK)),
     ("PUT", "people/{u}/identities", IDENTITY | {"reason": "Test."}, False, (LINK,)),
     ("POST", "people/{u}/identities/unlink", IDENTITY | {"reason": "Test."}, False, (LINK,)),
+    ("PUT", "people/{u}/entitled-roles", {"identity": IDENTITY, "roles": []}, False, ()),
     ("GET", "access-requests", None, False, (LINK,)),
     ("POST", "access-requests", {}, False, ()),
     ("POST", "access-requests/1/accept", {"answer": "Test."}, False, ()),
