@@ -17,6 +17,8 @@ from traitlets.config import Config
 from jupyterhub_daas import configure
 from jupyterhub_daas.authenticators import DaasAuthenticator
 from jupyterhub_daas.authenticators.announcing import HOOK_SECONDS
+from jupyterhub_daas.authenticators.handlers import callback_path
+from jupyterhub_daas.authenticators.settings import read_providers
 from jupyterhub_daas.core.access_requests import AccessRequest, RequestState
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.core.quota import OverrideRequest
@@ -96,6 +98,17 @@ def test_configuration_sets_traits_that_exist(page: str, text: str) -> None:
     assert named, page
     unknown = [name for cls, name in named if name not in classes[cls].class_trait_names(config=True)]
     assert unknown == []
+
+
+@pytest.mark.parametrize("page", ["sign-in.md", "umbrella-id.md", "keycloak.md"])
+def test_the_providers_of_the_guides_are_accepted(page: str, tmp_path: Path) -> None:
+    for name in ("umbrella", "keycloak"):
+        (tmp_path / f"{name}.secret").write_text("secret")
+    (provider,) = read_providers(configured_by(page, tmp_path).DaasAuthenticator.providers).values()
+    assert provider.settings.issuer.startswith("https://")
+    callback = callback_path("/hub/", provider.settings.key)
+    text = (DOCS / "how-to" / page).read_text(encoding="utf-8")
+    assert callback.replace(f"/{provider.settings.key}/", "/<key>/") in text or callback in text
 
 
 def configured_by(page: str, folder: Path) -> Config:
