@@ -6,14 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.people import Person, Role
+from jupyterhub_daas.core.proposals import Mount, MountMode
 from jupyterhub_daas.spawners.backends.batch import script
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import JobRequest
 from jupyterhub_daas.spawners.backends.batch.options import Software
 from jupyterhub_daas.spawners.backends.batch.script import Given, build_script
+from jupyterhub_daas.spawners.backends.slurm import SlurmBackend
 from jupyterhub_daas.spawners.backends.slurm.cli import submission
 from jupyterhub_daas.spawners.backends.slurm.options import Place, SlurmSoftware
 
@@ -114,6 +121,46 @@ def test_a_submission_word_by_word() -> None:
     assert not [word for word in words if word.startswith(("--gres", "--partition", "--account", "--qos"))]
 
 
+ANY = st.text(max_size=40)
+
+
+@hypothesis.given(name=ANY, display=ANY, groups=st.tuples(ANY, ANY), proposal=ANY, folder=ANY, variable=ANY)
+def test_whatever_a_launch_holds_the_words_of_a_submission_are_the_same(
+    name: str, display: str, groups: tuple[str, ...], proposal: str, folder: str, variable: str
+) -> None:
+    """Unchecked on purpose: what reaches a program does not hang on checks elsewhere."""
+    backend = SlurmBackend(hub_id="0" * 8, shared_account=False, options={})
+    person = Person.model_construct(username=name, uid=1001, gid=1001, groups=groups, display_name=display)
+    launch = Launch.model_construct(
+        session_id="0123456789abcdef",
+        session="brave-curie",
+        person=person,
+        proposal=proposal,
+        environment=Environment(key="works", title="Works", kind=EnvironmentKind.JUPYTER),
+        profile="works",
+        flavour=Flavour(key="small", title="Small", cpus=1, memory=1 << 29),
+        options={"command": ["x", f"-{name}"], "variables": {"A": variable}, "partition": "cpu"},
+        mounts=(Mount.model_construct(source=folder, target=folder, mode=MountMode.READ_ONLY),),
+        variables={"DAAS_PROPOSAL": proposal},
+    )
+    asked = backend.build_request(launch, JobAccount(name, 1001, 1001), name="daas-1-2", script="#!")
+    assert submission(asked, "/usr/bin/sbatch")[1:] == [
+        "--parsable",
+        "--no-requeue",
+        "--job-name=daas-1-2",
+        "--nodes=1",
+        "--ntasks=1",
+        "--cpus-per-task=1",
+        "--mem=512M",
+        "--time=480",
+        "--partition=cpu",
+        "--chdir=/",
+        "--output=/dev/null",
+        "--error=/dev/null",
+        "--export=NIL",
+    ]
+
+
 @pytest.mark.parametrize(
     "field", ["partition", "account", "qos", "slurm_reservation", "constraint", "gpu_type"]
 )
@@ -158,8 +205,6 @@ def test_flavour_and_role_change_the_place() -> None:
 
     class Flavoured:
         key = "gpu"
-
-    from jupyterhub_daas.core.people import Role
 
     plain = software.place(Flavoured(), (Role.USER,))  # type: ignore[arg-type]
     assert (plain.partition, plain.qos, plain.walltime_hours) == ("gpu", "normal", 4)

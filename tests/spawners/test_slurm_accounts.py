@@ -7,19 +7,23 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
-from jupyterhub_daas.errors import NotFoundError
-from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
+from jupyterhub_daas.core.people import Person
+from jupyterhub_daas.errors import AccountUnknownError, NotFoundError
+from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount, local_account
 from jupyterhub_daas.spawners.backends.batch.commands import LocalRunner
 from jupyterhub_daas.spawners.backends.slurm import SlurmBackend
 from tests.spawners.portal import PROPOSAL, Portal
-from tests.spawners.slurm_portal import slurm_settings
+from tests.spawners.slurm_injection import HOSTILE, KEYS, ODD, WAYS, Way, script_of, words_of
+from tests.spawners.slurm_portal import EXTRA, options_of, slurm_settings
 from tests.support.slurm_lab import SlurmLab, let_pass, slurm_backend
+from tests.support.slurm_spy import SlurmSpy
 from tests.support.stack import ACCOUNT, Stack, unprivileged
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts and run such a hub")
@@ -78,7 +82,17 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def both(accounts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Portal, SlurmLab]]:
+def spy(tmp_path_factory: pytest.TempPathFactory) -> SlurmSpy:
+    """What the hub gives to Slurm's programs."""
+    folder = tmp_path_factory.mktemp("spy")
+    let_pass(folder)
+    return SlurmSpy(folder / "programs")
+
+
+@pytest.fixture(scope="module")
+def both(
+    accounts: None, spy: SlurmSpy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Portal, SlurmLab]]:
     """A portal whose hub is root, and a Slurm whose jobs are the people's."""
     folder = tmp_path_factory.mktemp("slurm-root")
     (folder / "lab").mkdir()
@@ -89,8 +103,8 @@ def both(accounts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         lab.start()
         stack = Stack(
             folder / "stack",
-            settings=slurm_settings(),
-            extra=f"c.DaasSpawner.backends = {{'slurm': {dict(slurm_backend(lab))!r}}}\n",
+            settings=slurm_settings(odd=options_of("odd", **ODD)),
+            extra=EXTRA.format(backends={"slurm": slurm_backend(lab, programs=str(spy.folder))}),
             as_root=True,
             environment={"CONFIGPROXY_SPY": SECRET},
         )
@@ -161,6 +175,65 @@ def test_no_secret_is_where_others_can_read(session: Portal, both: tuple[Portal,
     # The first is how the local backend tells its own processes: a job on the hub's machine is none of them.
     for variable in ("DAAS_HUB_ID", "SLURM_CPUS_ON_NODE", "SBATCH_", "SLURM_JOB_NAME"):
         assert variable not in shell(session, "env")
+
+
+def test_only_what_is_allowed_reaches_a_program(
+    session: Portal, both: tuple[Portal, SlurmLab], spy: SlurmSpy
+) -> None:
+    """Nothing in the profile's file, nor of the person, and nothing of the hub: her processes are readable to
+    her."""
+    lab, person = both[1], PEOPLE["amara"]
+    session.stop(NAME, person, remove=True)
+    spy.forget()
+    session.start(NAME, {"proposal": PROPOSAL, "environment": "odd"}, person)
+    session.wait_ready(NAME, person, seconds=90)
+    session_id = session.session_id(NAME, person)
+    (call,) = spy.calls("sbatch")
+    assert call.words == words_of(session, session_id)
+    assert call.stdin == script_of(call, session, session_id, person, name=NAME, group=GROUP)
+    assert call.uid == pwd.getpwnam(person).pw_uid
+    # All that was written reaches the session as it was written.
+    seen = shell(session, "tr '\\0' '\\n' </proc/$PPID/cmdline; env -0 | tr '\\0' '|'")
+    for number, value in enumerate(HOSTILE):
+        assert f"\n{value}\n" in seen
+        assert f"|ODD_{number}={value}|" in seen
+    session.stop(NAME, person, remove=True)
+    allowed = {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "SLURM_TIME_FORMAT": "%s",
+        "SLURM_CONF": lab.conf,
+    }
+    calls = {name: spy.calls(name) for name in ("sbatch", "squeue", "scancel", "sinfo")}
+    assert calls["squeue"]
+    assert calls["scancel"]
+    for each in (call for found in calls.values() for call in found):
+        assert each.environment == allowed
+    assert {tuple(each.words) for each in calls["scancel"]} == {(lab.job_id(session_id),)}
+    listing = ("--noheader", "--all", "--states=all", "--format=%j|%i|%T|%u|%B|%S|%e|%r")
+    assert {tuple(each.words) for each in calls["squeue"]} == {listing}
+    answer = session.start(NAME, {"proposal": PROPOSAL, "environment": "works"}, person)
+    assert answer.status_code in (201, 202)
+    session.wait_ready(NAME, person, seconds=90)
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+def test_hostile_words_reach_no_program(session: Portal, spy: SlurmSpy, way: Way) -> None:
+    spy.forget()
+    for key, value in zip(cycle(KEYS), HOSTILE, strict=False):
+        options = {"proposal": PROPOSAL, "environment": "works", key: value}
+        assert 400 <= way(session, PEOPLE["bruno"], options, value).status_code < 500
+    assert spy.calls("sbatch") == []
+    assert spy.calls("scancel") == []
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+async def test_a_group_of_another_form_is_refused_before_any_program(accounts: None, value: str) -> None:
+    entry = pwd.getpwnam(PEOPLE["amara"])
+    known = Person(username=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid, groups=(GROUP,))
+    assert (await local_account(known)).name == entry.pw_name
+    with pytest.raises(AccountUnknownError):
+        await local_account(known.model_copy(update={"groups": (GROUP, value)}))
 
 
 def test_nobody_ends_the_job_of_another(session: Portal, both: tuple[Portal, SlurmLab]) -> None:
