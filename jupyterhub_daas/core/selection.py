@@ -3,6 +3,7 @@
 Form, REST, and options stored with a session all pass through `Selection.parse`, at each start again.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
@@ -18,6 +19,8 @@ from jupyterhub_daas.errors import (
 )
 
 MAX_DATASETS = 100
+# Tells whether a profile is offered to the person who asks.
+Offered = Callable[[Profile], bool]
 
 # A pid is the catalogue's own text, but one line of it.
 Pid = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -45,10 +48,12 @@ class Selection(Model):
     datasets: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, options: object, catalogue: Catalogue) -> "Selection":
+    def parse(cls, options: object, catalogue: Catalogue, *, offered: Offered | None = None) -> "Selection":
         """Validate untrusted options against what the facility offers.
 
         A profile, or an environment (and a backend), must be named; the flavour defaults to the profile's.
+        Where several profiles are meant, it is the first that is `offered` to the person, and without one
+        the first: whether it may be started is not judged here.
         """
         if not isinstance(options, dict):
             raise InvalidOptionError("The options of a start must be an object with at least a proposal.")
@@ -56,12 +61,12 @@ class Selection(Model):
             asked = _Options.model_validate(options)
         except ValidationError as error:
             raise _invalid(error) from None
-        profile = _profile_for(asked, catalogue)
+        profile = _profile_for(asked, catalogue, offered)
         flavour = asked.flavour or profile.default_flavour
         if flavour not in profile.flavours:
-            offered = ", ".join(profile.flavours)
+            choices = ", ".join(profile.flavours)
             raise UnknownFlavourError(
-                f"Flavour '{flavour}' is not offered here. Choose one of: {offered}.", field="flavour"
+                f"Flavour '{flavour}' is not offered here. Choose one of: {choices}.", field="flavour"
             )
         return cls(
             proposal=asked.proposal,
@@ -88,11 +93,11 @@ def _invalid(error: ValidationError) -> InvalidOptionError:
     return InvalidOptionError(f"Option {field!r} does not have the right form.", field=field)
 
 
-def _profile_for(asked: _Options, catalogue: Catalogue) -> Profile:
+def _profile_for(asked: _Options, catalogue: Catalogue, offered: Offered | None) -> Profile:
     if asked.environment is not None and asked.environment not in catalogue.environments:
-        offered = ", ".join(catalogue.environments)
+        choices = ", ".join(catalogue.environments)
         raise UnknownEnvironmentError(
-            f"Environment '{asked.environment}' is not offered here. Choose one of: {offered}.",
+            f"Environment '{asked.environment}' is not offered here. Choose one of: {choices}.",
             field="environment",
         )
     if asked.profile is None and asked.environment is None:
@@ -108,5 +113,7 @@ def _profile_for(asked: _Options, catalogue: Catalogue) -> Profile:
         raise UnknownProfileError(
             "Nothing that is offered fits this choice of environment, profile and backend.", field="profile"
         )
+    if offered is not None:
+        fitting = [profile for profile in fitting if offered(profile)] or fitting
     # Where several profiles offer the environment, the one that has the flavour is meant.
     return next((profile for profile in fitting if asked.flavour in profile.flavours), fitting[0])

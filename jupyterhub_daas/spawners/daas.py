@@ -204,25 +204,24 @@ class DaasSpawner(DelegatingSpawner):
     async def _admit(self, session_id: str) -> Admission:
         self.tell(5, "Checking your account and the proposal")
         check_name(self.name)
-        known = self.record.options
+        known, sent = self.record.options, self._sent()
         try:
-            selection = Selection.parse(self._sent(), self.deployment.catalogue)
+            selection = Selection.parse(sent, self.deployment.catalogue)
         except DaasError:
             # What was sent is stored already: the next start must not find it.
             rows.keep_options(self, known)
             raise
-        self._trail.selected(selection)
-        options = selection.options()
-        self.user_options = options
-        rows.keep_options(self, options)
+        self._choose(selection)
         now = datetime.now(timezone.utc)
-        admission = await self._ask(selection, session_id, now)
+        admission = await self._ask(sent, session_id, now)
+        selection = admission.selection
+        self._choose(selection)
         self.record = Record(
             ran=self.record.ran,
             session_id=session_id,
             created=now,
             expires_at=admission.launch.expires_at,
-            options=options,
+            options=selection.options(),
             **selection.model_dump(include={"proposal", "environment", "backend", "profile", "flavour"}),
             child=self.record.child,
         )
@@ -230,16 +229,20 @@ class DaasSpawner(DelegatingSpawner):
 
     async def _admit_again(self, session_id: str) -> None:
         """Ask anew after a wait: she may have lost her access meanwhile, and her time begins only now."""
-        selection = Selection.parse(self.record.options, self.deployment.catalogue)
-        admission = await self._ask(selection, session_id, datetime.now(timezone.utc))
+        admission = await self._ask(self.record.options, session_id, datetime.now(timezone.utc))
         await hold_on(self, session_id, admission.launch.expires_at)
         self.record.expires_at = admission.launch.expires_at
         self._build_child(admission.launch)
 
-    async def _ask(self, selection: Selection, session_id: str, now: datetime) -> Admission:
+    def _choose(self, selection: Selection) -> None:
+        self._trail.selected(selection)
+        self.user_options = selection.options()
+        rows.keep_options(self, self.user_options)
+
+    async def _ask(self, options: object, session_id: str, now: datetime) -> Admission:
         return await admit(
             self.deployment,
-            selection,
+            options,
             username=self.user.name,
             session=self.name,
             session_id=session_id,

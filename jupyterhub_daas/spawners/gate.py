@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from jupyterhub_daas.core.access import check_profile, check_proposal, check_standing
+from jupyterhub_daas.core.access import allows, check_profile, check_proposal, check_standing
 from jupyterhub_daas.core.launch import Launch, build_launch
 from jupyterhub_daas.core.lifetimes import Lifetime, lifetime_for
 from jupyterhub_daas.core.names import USERNAME, matches
@@ -26,6 +26,7 @@ Found = TypeVar("Found")
 class Admission:
     """What may start, and what it has to hold for that."""
 
+    selection: Selection
     launch: Launch
     request: ReservationRequest
     role: MemberRole
@@ -33,14 +34,15 @@ class Admission:
 
 async def admit(
     deployment: Deployment,
-    selection: Selection,
+    options: object,
     *,
     username: str,
     session: str,
     session_id: str,
     now: datetime,
 ) -> Admission:
-    """Ask the services about a start, and refuse it or say what it holds."""
+    """Ask the services about a start with these options, and refuse it or say what it holds."""
+    selection = Selection.parse(options, deployment.catalogue)
     accounts, proposals = deployment.accounts, deployment.proposals
     no_account = AccountUnknownError(
         "The facility knows no account of this name. Please ask the user office to check your account."
@@ -71,6 +73,11 @@ async def admit(
     person = _known(person, no_account)
     roles = standing.roles_for(proposal, now)
     instruments = tuple(each.name for each in proposal.instruments)
+    selection = Selection.parse(
+        options,
+        deployment.catalogue,
+        offered=lambda profile: allows(profile, roles=roles, instruments=instruments),
+    )
     check_profile(deployment.catalogue.profiles[selection.profile], roles=roles, instruments=instruments)
     if person.username != username or proposal.identifier != selection.proposal:
         raise no_account
@@ -93,7 +100,7 @@ async def admit(
         session=session,
         expires_at=lifetime.expires_at(now),
     )
-    return Admission(launch, _request(launch, instruments, lifetime), role)
+    return Admission(selection, launch, _request(launch, instruments, lifetime), role)
 
 
 def _request(launch: Launch, instruments: tuple[str, ...], lifetime: Lifetime) -> ReservationRequest:

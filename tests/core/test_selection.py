@@ -48,6 +48,27 @@ def parse(**options: Any) -> Selection:
 
 
 @pytest.mark.parametrize(
+    ("offered", "options", "profile"),
+    [
+        pytest.param({"jupyter", "jupyter-slurm"}, {}, "jupyter", id="the first of all"),
+        pytest.param(
+            {"jupyter-slurm", "jupyter-podman"}, {}, "jupyter-slurm", id="the first that is offered"
+        ),
+        pytest.param(
+            {"jupyter-slurm", "jupyter-podman"}, {"flavour": "small"}, "jupyter-podman", id="with the flavour"
+        ),
+        pytest.param({"jupyter-slurm"}, {"profile": "jupyter"}, "jupyter", id="named, though not offered"),
+        pytest.param(set(), {}, "jupyter", id="none is offered: the first, to be refused"),
+    ],
+)
+def test_takes_the_first_profile_that_is_offered(
+    offered: set[str], options: dict[str, Any], profile: str
+) -> None:
+    asked = {"proposal": "20180301", "environment": "jupyter", **options}
+    assert Selection.parse(asked, CATALOGUE, offered=lambda each: each.key in offered).profile == profile
+
+
+@pytest.mark.parametrize(
     ("options", "profile", "flavour"),
     [
         pytest.param({"environment": "jupyter"}, "jupyter", "small", id="environment only: first profile"),
