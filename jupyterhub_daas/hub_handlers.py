@@ -5,7 +5,7 @@ from typing import Any
 
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
-from jupyterhub_daas.spawners import endings, handlers
+from jupyterhub_daas.spawners import details, endings, handlers
 from jupyterhub_daas.spawners.backends.batch import callback
 
 
@@ -16,4 +16,5 @@ def handlers_for(app: Any) -> list[tuple[Any, ...]]:
     except ConfigurationError as error:
         app.log.critical("The configuration is wrong: %s", error)
         app.exit(1)
-    return [*handlers.HANDLERS, *endings.HANDLERS, *callback.HANDLERS, *assets.HANDLERS]
+    ours = [*handlers.HANDLERS, *details.HANDLERS, *endings.HANDLERS]
+    return [*ours, *callback.HANDLERS, *assets.HANDLERS]

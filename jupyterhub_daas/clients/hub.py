@@ -1,14 +1,23 @@
 """Client of the hub: its REST API, and the endpoints that we add to it."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic import RootModel
+
 from jupyterhub_daas.clients.base import ServiceClient, segment
 from jupyterhub_daas.core.access_requests import AccessRequest
+from jupyterhub_daas.core.availability import Availability
+from jupyterhub_daas.core.details import SessionDetails, SessionLog
 from jupyterhub_daas.core.links import LostIdentity
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.reconciliation import EndCause, HubReport, SessionWarning, SessionWarnings
-from jupyterhub_daas.errors import DaasError, UpstreamUnavailableError
+from jupyterhub_daas.errors import DaasError, NotFoundError, UpstreamUnavailableError
+
+
+class _Free(RootModel[dict[str, tuple[Availability, ...]]]):
+    """What is free, by profile."""
 
 
 class HubRefusalError(DaasError):
@@ -62,6 +71,31 @@ class HubClient(ServiceClient):
         )
         return dict(content)
 
+    async def details(self, person: str, session: str, *, token: str | None = None) -> SessionDetails:
+        """Return what the hub knows of a session, or raise NotFoundError."""
+        path = f"daas/sessions/{segment(person)}/{segment(session)}"
+        return self.parse(SessionDetails, await self._read_ours(path, token, deadline=10.0))
+
+    async def log(self, person: str, session: str, *, lines: int, token: str | None = None) -> SessionLog:
+        """Return the end of a session's own log, for its owner."""
+        path = f"daas/sessions/{segment(person)}/{segment(session)}/log"
+        content = await self._read_ours(path, token, deadline=15.0, query={"lines": lines})
+        return self.parse(SessionLog, content)
+
+    async def free(self, *, token: str | None = None) -> dict[str, tuple[Availability, ...]]:
+        """Return what can start now, by profile; at once, or raise UpstreamUnavailableError."""
+        return self.parse(_Free, await self._read_ours("daas/free", token, deadline=3.0)).root
+
+    async def _read_ours(
+        self, path: str, token: str | None, *, deadline: float, query: Mapping[str, int] | None = None
+    ) -> Any:
+        try:
+            return await self._call_ours(path, method="GET", token=token, deadline=deadline, query=query)
+        except HubRefusalError as error:
+            if error.details.get("status") in (403, 404):
+                raise NotFoundError("There is nothing here for you.") from error
+            raise
+
     async def reconcile(self) -> HubReport:
         """Have the hub remove things without a session, and return its sessions."""
         return self.parse(HubReport, await self._call_ours("daas/reconcile"))
@@ -78,13 +112,22 @@ class HubClient(ServiceClient):
         """Have staff told of a request for access that came in or was answered."""
         await self._call_ours("daas/access-requests/announce", body=request)
 
-    async def _call_ours(self, path: str, *, body: Model | None = None) -> Any:
+    async def _call_ours(
+        self,
+        path: str,
+        *,
+        method: str = "POST",
+        query: Mapping[str, int] | None = None,
+        body: Model | None = None,
+        token: str | None = None,
+        deadline: float = 60.0,
+    ) -> Any:
         """Call an endpoint that we add to the hub, beside its own API."""
         parts = urlsplit(self._url)
         base = parts.path.rstrip("/").removesuffix("/api")
-        hub = HubClient(urlunsplit(parts._replace(path=base)), self._token, deadline=60.0)
+        hub = HubClient(urlunsplit(parts._replace(path=base)), self._token, deadline=deadline)
         try:
-            return await hub.call("POST", path, body=body)
+            return await hub.call(method, path, query=query, body=body, token=token)
         finally:
             await hub.close()
 

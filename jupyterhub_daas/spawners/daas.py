@@ -300,7 +300,7 @@ class DaasSpawner(DelegatingSpawner):
             self.log.warning("Reservation %s could not be made active: %s", self.record.session_id, error)
 
     def _refusal(self, error: DaasError) -> Refusal:
-        self.tell(100, error.message)
+        self.tell(100, error.message, code=error.code)
         self._trail.refused(error)
         return Refusal(error)
 

@@ -265,9 +265,14 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
 
     # --- progress
 
-    def tell(self, progress: int, message: str) -> None:
+    @property
+    def events(self) -> tuple[dict[str, Any], ...]:
+        """Return what the last start told, with the moments."""
+        return tuple(self._events)
+
+    def tell(self, progress: int, message: str, **more: str) -> None:
         """Add a line to what the person reads while her session starts."""
-        self._add_event({"progress": progress, "message": message})
+        self._add_event({"progress": progress, "message": message, **more})
 
     def _add_event(self, event: dict[str, Any]) -> None:
         self._events.append({**event, "time": datetime.now(timezone.utc).isoformat(timespec="seconds")})

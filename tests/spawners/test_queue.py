@@ -10,13 +10,15 @@ from tests.support.waiting import wait_until
 
 PEOPLE = ("amara", "bruno", "edgar")
 HOLDER = {"proposal": "20190417", "environment": "works"}
-EXTRA = 'c.DaasSpawner.backends = {"local": {"capacity": {"machines": 1}}}'
+EXTRA = 'c.DaasSpawner.backends = {"local": {"capacity": {"machines": 1, "cpus": 3}}}'
 
 
 @pytest.fixture(scope="module")
 def full_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal whose backend takes one session at a time."""
-    stack = Stack(tmp_path_factory.mktemp("queue"), settings=small_settings(), extra=EXTRA)
+    settings = small_settings()
+    settings["profiles"]["works"]["flavours"] = ["small", "large"]
+    stack = Stack(tmp_path_factory.mktemp("queue"), settings=settings, extra=EXTRA)
     try:
         yield Portal(stack.start(), PEOPLE)
     finally:
@@ -97,6 +99,19 @@ def test_a_page_that_is_opened_again_shows_the_place(portal: Portal) -> None:
         shown = session.get(f"{portal.stack.url}/hub/spawn-pending/amara/calm-bragg", timeout=30).text
         assert "Waiting for a free place: you are next" in shown
         assert "You may close this page" in shown
+
+
+def test_the_form_says_what_is_free(portal: Portal) -> None:
+    form = f"{portal.stack.service_url('portal')}launch?proposal=20190417&environment=works"
+    amara = portal.stack.login("amara")
+    small, large = amara.get(form, timeout=30).text.split('value="works/large"')
+    assert "None free now, a start waits for its turn." in small
+    assert "disabled" not in small[small.index('value="works/small"') :]
+    # More than there is at all.
+    assert "disabled" in large[: large.index(">")]
+    assert "This size has more cpus than there are." in large
+    free(portal)
+    wait_until(lambda: "1 free now" in amara.get(form, timeout=30).text, 20)
 
 
 def test_who_lost_her_access_while_she_waited_is_refused(portal: Portal) -> None:

@@ -21,6 +21,7 @@ from jupyterhub_daas.services.portal.proposals import (
 )
 from jupyterhub_daas.services.portal.public import AboutHandler, HelpHandler, PartnersHandler, WelcomeHandler
 from jupyterhub_daas.services.portal.quota_page import QuotasHandler
+from jupyterhub_daas.services.portal.sessions import SessionHandler
 from jupyterhub_daas.services.portal.trail import (
     AccessesHandler,
     ActivityHandler,
@@ -40,6 +41,7 @@ ROUTES: list[Route] = [
     ("favourites", FavouriteFormHandler),
     (r"api/v1/favourites/([A-Za-z0-9][A-Za-z0-9._-]{0,63})", FavouriteHandler),
     ("launch", LaunchHandler),
+    (r"sessions/([a-z][a-z0-9-]{0,30})", SessionHandler),
     ("quotas", QuotasHandler),
     ("activity", ActivityHandler),
     ("access-requests", AccessRequestsHandler),

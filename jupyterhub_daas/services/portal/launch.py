@@ -13,10 +13,16 @@ from pydantic import BaseModel, Field
 from jupyterhub_daas.clients import HubClient
 from jupyterhub_daas.clients.hub import HubRefusalError
 from jupyterhub_daas.core.access import Standing, check_proposal
+from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment
 from jupyterhub_daas.core.names import Identifier, Slug, session_name
 from jupyterhub_daas.core.proposals import Proposal
-from jupyterhub_daas.errors import AccountBlockedError, ConflictError, ProfileNotAllowedError
+from jupyterhub_daas.errors import (
+    AccountBlockedError,
+    ConflictError,
+    DaasError,
+    ProfileNotAllowedError,
+)
 from jupyterhub_daas.services.portal.offers import (
     Choice,
     choices_for,
@@ -82,11 +88,12 @@ class LaunchHandler(PageHandler):
 
     async def _offer(self, asked: _Asked) -> _Offer:
         token, settings = self.token, self.facility_settings
-        standing, proposal, mine, whole = await asyncio.gather(
+        standing, proposal, mine, whole, free = await asyncio.gather(
             self.clients.accounts.standing(self.me, token=token),
             self.clients.proposals.proposal(asked.proposal, token=token),
             self.clients.quotas.quota_of_person(self.me, token=token),
             self.clients.quotas.quota_of_proposal(asked.proposal, token=token),
+            self._free(),
         )
         if standing.blocked is not None:
             raise AccountBlockedError(f"{standing.blocked.reason} Please contact the user office.")
@@ -102,11 +109,19 @@ class LaunchHandler(PageHandler):
             )
         profiles = profiles_for(settings.catalogue, proposal, roles)
         choices = (
-            choices_for(settings.catalogue, profiles, environment.key, person=mine, proposal=whole)
+            choices_for(settings.catalogue, profiles, environment.key, person=mine, proposal=whole, free=free)
             if environment
             else ()
         )
         return _Offer(standing, proposal, environments, environment, choices)
+
+    async def _free(self) -> dict[str, tuple[Availability, ...]]:
+        try:
+            found: dict[str, tuple[Availability, ...]] = await self.clients.hub.free(token=self.token)
+        except DaasError:
+            # It only advises: a form without it is better than none.
+            return {}
+        return found
 
     def _options(self, asked: _Asked, offer: _Offer) -> dict[str, Any] | None:
         """Return the options of the start, or None if the person has yet to choose."""

@@ -66,6 +66,10 @@ class Look:
         """Return the page of a proposal."""
         return f"{self.portal}proposals/{quote(identifier, safe='')}"
 
+    def session_url(self, name: str) -> str:
+        """Return the page of one of the person's own sessions."""
+        return f"{self.portal}sessions/{quote(name, safe='')}"
+
     def cards(self, user: Any) -> tuple[Card, ...]:
         """Return the sessions of one of the hub's users as cards, from memory."""
         return cards_of(user, self.catalogue, self.hub)

@@ -3,9 +3,11 @@
 This only advises: the spawner applies the same rules again, and the quota is decided where it is kept.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from jupyterhub_daas.core.access import STARTABLE, allowed_profiles
+from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Catalogue, Environment, Flavour, Profile
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.people import Role
@@ -24,13 +26,17 @@ class Cost(Model):
 
 
 class Choice(Model):
-    """One flavour of one profile; `reason` says why it does not fit, and is empty if it does."""
+    """One flavour of one profile; `reason` says why it does not fit, and is empty if it does.
+
+    `free` is what its backend says, None if it did not say it.
+    """
 
     profile: Profile
     flavour: Flavour
     default: bool
     costs: tuple[Cost, ...]
     reason: str = ""
+    free: Availability | None = None
 
     @property
     def value(self) -> str:
@@ -66,20 +72,26 @@ def choices_for(
     *,
     person: Quota,
     proposal: Quota,
+    free: Mapping[str, Collection[Availability]] = MappingProxyType({}),
 ) -> tuple[Choice, ...]:
-    """Return every flavour of an environment, with its cost and whether it fits."""
+    """Return every flavour of an environment, with its cost and whether it fits.
+
+    `free` is what the backends say, by profile.
+    """
     fitting = [profile for profile in profiles if profile.environment == environment]
     choices = []
     for profile in fitting:
         for key in profile.flavours:
             flavour = catalogue.flavours[key]
+            known = next((each for each in free.get(profile.key, ()) if each.flavour == key), None)
             choices.append(
                 Choice(
                     profile=profile,
                     flavour=flavour,
                     default=key == profile.default_flavour,
                     costs=_costs(flavour, person),
-                    reason=_reason(flavour, person, proposal),
+                    reason=_never(known) or _reason(flavour, person, proposal),
+                    free=known,
                 )
             )
     return tuple(choices)
@@ -107,6 +119,12 @@ def _costs(flavour: Flavour, person: Quota) -> tuple[Cost, ...]:
         left = None if limit is None else max(0, limit - used - asked)
         costs.append(Cost(dimension=dimension, asked=asked, after=used + asked, left=left))
     return tuple(costs)
+
+
+def _never(known: Availability | None) -> str:
+    if known is None or known.fits:
+        return ""
+    return known.reason or "This size is larger than anything there is."
 
 
 def _reason(flavour: Flavour, person: Quota, proposal: Quota) -> str:

@@ -21,7 +21,13 @@ from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError, ConfigurationError
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options
 from jupyterhub_daas.spawners.backends.local import processes
-from jupyterhub_daas.spawners.backends.local.accounts import Account, find_account, shared_account
+from jupyterhub_daas.spawners.backends.local.accounts import (
+    Account,
+    account_named,
+    find_account,
+    shared_account,
+)
+from jupyterhub_daas.spawners.backends.local.logs import Logs, read_end
 from jupyterhub_daas.spawners.backends.local.session import LocalSession
 
 DESKTOP_SCRIPT = Path(__file__).with_name("desktop.sh")
@@ -64,6 +70,7 @@ class LocalBackend(Backend):
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self.options = parse_options(LocalOptions, options, "DaasSpawner.backends.local")
+        self._logs = Logs()
         root = os.geteuid() == 0
         if shared_account and root:
             raise ConfigurationError(
@@ -123,13 +130,23 @@ class LocalBackend(Backend):
 
     def restore_child(self, session_id: str, given: Mapping[str, Any]) -> LocalSession:
         """Build the spawner of a session that runs already."""
-        return LocalSession(backend=self, session_id=session_id, **given)
+        child = LocalSession(backend=self, session_id=session_id, **given)
+        self._logs.remember(session_id, child.user.name, child.name)
+        return child
 
     async def find_account(self, person: Person) -> Account:
         """Return the Unix account of a session of this person."""
         if not self.shared_account:
             return await asyncio.to_thread(find_account, person)
         return await asyncio.to_thread(shared_account, person, Path(str(self.options.homes)))
+
+    async def read_log(self, session_id: str, *, lines: int) -> str:
+        """Return the last lines of what a session wrote, read as the person whose it is."""
+        file = self._logs.find(session_id)
+        if self.shared_account:
+            return await read_end(f"{self.options.homes}/{file.username}", file, lines=lines, identity={})
+        account = await asyncio.to_thread(account_named, file.username)
+        return await read_end(account.home, file, lines=lines, identity=account.identity)
 
     async def things(self) -> frozenset[str]:
         """Return the session ids of all processes of this hub's sessions."""

@@ -23,6 +23,7 @@ from jupyterhub_daas.errors import BackendError, SessionLostError
 from jupyterhub_daas.spawners.backends.local import processes
 from jupyterhub_daas.spawners.backends.local.accounts import Account
 from jupyterhub_daas.spawners.backends.local.launcher import ORDER, OWN, SESSION
+from jupyterhub_daas.spawners.backends.local.logs import log_name
 
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.local.backend import LocalBackend
@@ -97,7 +98,7 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
             "home": account.home,
             "folder": f"proposals/{launch.proposal}",
             "mounts": {mount.target: mount.source for mount in launch.mounts},
-            "log": f"{launch.session}.log",
+            "log": log_name(launch.session),
             "command": [*self.cmd, *self.get_args()],
             "grace": self._local.options.grace_seconds,
             "report": its_end,
@@ -112,7 +113,7 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
             ORDER: json.dumps(order),
         }
         # No Python runs between fork and exec. The working folder is entered by the guard, as the person.
-        own = {} if self._local.shared_account else _identity(account)
+        own = {} if self._local.shared_account else account.identity
         try:
             self.proc = Popen(  # noqa: S603 - a list of the facility's words
                 [self._local.options.python, "-I", "-S", str(LAUNCHER)],
@@ -216,10 +217,6 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
         """Forget the processes."""
         super().clear_state()
         self.port = 0
-
-
-def _identity(account: Account) -> dict[str, Any]:
-    return {"user": account.uid, "group": account.gid, "extra_groups": list(account.groups)}
 
 
 async def _read_all(descriptor: int) -> str:
