@@ -1,8 +1,9 @@
-"""The handlers that we add to the hub, below ``/hub``: the spawners' endpoints, one of the hub's own that
+"""The handlers that we add to the hub, below ``/hub``: the spawners' endpoints, two of the hub's own that
 we extend, and the static files."""
 
 from typing import Any
 
+from jupyterhub_daas import asked_scopes
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
 from jupyterhub_daas.spawners import details, endings, handlers
@@ -16,5 +17,5 @@ def handlers_for(app: Any) -> list[tuple[Any, ...]]:
     except ConfigurationError as error:
         app.log.critical("The configuration is wrong: %s", error)
         app.exit(1)
-    ours = [*handlers.HANDLERS, *details.HANDLERS, *endings.HANDLERS]
-    return [*ours, *callback.HANDLERS, *assets.HANDLERS]
+    sessions = [*handlers.HANDLERS, *details.HANDLERS, *endings.HANDLERS, *callback.HANDLERS]
+    return [*sessions, *asked_scopes.HANDLERS, *assets.HANDLERS]

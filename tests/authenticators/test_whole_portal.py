@@ -67,6 +67,20 @@ def test_umbrella_leads_to_the_proposals_of_the_person(whole: Stack, umbrella: U
     assert is_in(whole, session)
 
 
+def test_a_sign_in_asks_for_nothing_that_she_lacks_and_staff_for_all(
+    whole: Stack, umbrella: Umbrella
+) -> None:
+    """The hub would warn of each scope that it does not grant."""
+    for person, audits in (("amara", False), ("sofia", True)):
+        whole.accept_conditions(person)
+        before = len(whole.log())
+        session, answer = sign_in(whole, umbrella, person)
+        assert "requested scopes" not in whole.log()[before:], whole.log()[before:]
+        assert ('href="/services/portal/audit"' in answer.text) is audits
+        page = session.get(whole.service_url("portal") + "audit", timeout=30)
+        assert page.status_code == (200 if audits else 404)
+
+
 def test_somebody_without_a_proposal_reads_what_to_do(whole: Stack, umbrella: Umbrella) -> None:
     session, answer = sign_in(whole, umbrella, "dora")
     assert answer.status_code == 403
