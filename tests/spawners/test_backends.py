@@ -4,6 +4,7 @@ A further backend joins by one line in tests/spawners/backends, with a class tha
 how it is looked at, killed and made unreachable from outside.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,10 +13,15 @@ import pytest
 import requests
 
 from tests.spawners.backends import BACKENDS, BackendUnderTest
+from tests.spawners.chaos import PEOPLE, Chaos
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log, rows
 from tests.support.labs import Labs
+from tests.support.postgres import private_postgres
 from tests.support.waiting import wait_until
 
+# A few in each run; a hundred by hand, with the number of the first to begin elsewhere.
+CHAOS_ROUNDS = int(os.environ.get("DAAS_CHAOS_ROUNDS", "3"))
+FIRST_ROUND = int(os.environ.get("DAAS_CHAOS_FIRST", "1"))
 NAME, OTHER, THIRD = "brave-curie", "calm-bohr", "keen-raman"
 
 
@@ -228,3 +234,21 @@ def test_a_hub_that_starts_while_the_backend_is_away_loses_nothing(
     assert backend.traces(portal.hub_id, session_id) == traces
     portal.stop(NAME)
     wait_until(lambda: not portal.living(), portal.patience)
+
+
+def test_whatever_is_killed_at_any_moment_leaves_all_in_order(
+    backend: BackendUnderTest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with private_postgres() as database:
+        url = database.create_database("daas")
+        stack = backend.build_stack(
+            tmp_path_factory.mktemp(f"{backend.name}-chaos"), configure={"database_url": url}
+        )
+        try:
+            portal = Portal(stack.start(), PEOPLE, things=backend.things, patience=backend.patience)
+            chaos = Chaos(portal, backend, database)
+            killed = [chaos.round(number) for number in range(FIRST_ROUND, FIRST_ROUND + CHAOS_ROUNDS)]
+            print(f"chaos on {backend.name}: {len(killed)} rounds, killed {sorted(set(killed))}")
+            portal.clean()
+        finally:
+            stack.stop()

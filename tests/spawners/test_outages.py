@@ -4,11 +4,9 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from jupyterhub_daas.spawners.backends.local.launcher import read_parents
 from tests.spawners.portal import PROPOSAL, WANTED, Portal, quiet_log, rows
 from tests.support.stack import xsrf_of
 from tests.support.waiting import wait_until
@@ -17,17 +15,11 @@ NAME = "brave-curie"
 SERVICES = ("proposals", "accounts", "quotas")
 
 
-def service_pid(portal: Portal, service: str) -> int:
-    """Return the process of one of the portal's services."""
-    wanted = f"jupyterhub_daas.services.{service}"
-    children = (pid for pid, parent in read_parents().items() if parent == portal.stack.hub_pid())
-    return next(pid for pid in children if wanted in Path(f"/proc/{pid}/cmdline").read_text())
-
-
 @contextmanager
 def silent(portal: Portal, service: str) -> Iterator[None]:
     """Have a service not answer, as behind a cable that is out."""
-    pid = service_pid(portal, service)
+    pid = portal.service_pid(service)
+    assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
         yield

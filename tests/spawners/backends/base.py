@@ -18,6 +18,8 @@ class BackendUnderTest(ABC):
     """
 
     name: ClassVar[str]
+    # What of the backend can be killed; its sessions run on without it.
+    daemons: ClassVar[tuple[str, ...]] = ()
     lab: ClassVar[str] = ""
     patience: ClassVar[float] = 30.0
     # Where the hub must listen so that a session can reach it.
@@ -62,7 +64,9 @@ class BackendUnderTest(ABC):
             "lifecycle": {"interval_seconds": 1, "grace_seconds": 4},
         }
 
-    def build_stack(self, folder: Path, *, extra: str = "", **settings: Any) -> Stack:
+    def build_stack(
+        self, folder: Path, *, extra: str = "", configure: Mapping[str, Any] | None = None, **settings: Any
+    ) -> Stack:
         """Build a portal with this backend; `settings` replace parts of its own."""
         folder.mkdir(parents=True, exist_ok=True)
         options = self.options(folder)
@@ -70,6 +74,7 @@ class BackendUnderTest(ABC):
             folder,
             settings={**self.settings(), **settings},
             extra=f"\nc.DaasSpawner.backends = {{{self.name!r}: {options!r}}}\n{extra}",
+            configure=configure,
             as_root=self.as_root,
             hub_ip=self.hub_ip,
         )
@@ -87,6 +92,14 @@ class BackendUnderTest(ABC):
     @abstractmethod
     def kill(self, hub_id: str, session_id: str) -> None:
         """Kill a session behind our back."""
+
+    def kill_daemon(self, daemon: str) -> None:
+        """Kill one of the backend's daemons, as a crash would."""
+        raise NotImplementedError(daemon)
+
+    def mend(self) -> None:
+        """Start what is dead of the backend, and wait until it works."""
+        return
 
     @abstractmethod
     def away(self) -> AbstractContextManager[None]:

@@ -90,6 +90,7 @@ class Kubernetes(BackendUnderTest):
 
     name = "kubernetes"
     lab = "kubernetes"
+    daemons = ("apiserver", "kubelet", "etcd", "scheduler", "controller-manager")
     patience = 120.0
 
     def __init__(self, lab: Mapping[str, str]) -> None:
@@ -158,6 +159,14 @@ class Kubernetes(BackendUnderTest):
         """Delete the pod as an administrator would."""
         labels = f"{HUB}={hub_id},{SESSION}={session_id}"
         self.cluster.kubectl("delete", "pod", "-n", self.namespace, "-l", labels, "--grace-period=1")
+
+    def kill_daemon(self, daemon: str) -> None:
+        """Kill one of the lab's daemons."""
+        self.cluster.kill(daemon)
+
+    def mend(self) -> None:
+        """Start what is dead of the lab."""
+        self.cluster.mend()
 
     @contextmanager
     def away(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ class Slurm(BackendUnderTest):
 
     name = "slurm"
     lab = "slurm"
+    daemons = ("slurmctld", "slurmd", "munged")
     patience = 90.0
 
     def __init__(self, lab: Mapping[str, str]) -> None:
@@ -51,6 +52,14 @@ class Slurm(BackendUnderTest):
         for session, job, _node in self.jobs(hub_id):
             if session == session_id:
                 self.slurm.ask("scancel", job)
+
+    def kill_daemon(self, daemon: str) -> None:
+        """Kill one of the lab's daemons, or end it where a kill would lose jobs of others."""
+        self.slurm.end(daemon)
+
+    def mend(self) -> None:
+        """Start what is dead of the lab."""
+        self.slurm.mend()
 
     @contextmanager
     def away(self) -> Iterator[None]:
