@@ -5,7 +5,7 @@ it owns; here it is decided which reservations no longer stand for a session, an
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Annotated
 
@@ -18,6 +18,8 @@ from jupyterhub_daas.core.names import SessionId
 from jupyterhub_daas.core.proposals import Membership
 from jupyterhub_daas.core.reservations import Reservation, ReservationState
 
+_NEVER = datetime.max.replace(tzinfo=timezone.utc)
+
 
 class SessionState(str, Enum):
     """What the hub says of a session."""
@@ -28,7 +30,10 @@ class SessionState(str, Enum):
 
 
 class LiveSession(Model):
-    """A session as the hub knows it; `name` is its name, `person` its owner."""
+    """A session as the hub knows it; `name` is its name, `person` its owner.
+
+    `stops_at` is when it has to have ended because its backend would take its place away soon after.
+    """
 
     person: str
     name: str
@@ -36,6 +41,7 @@ class LiveSession(Model):
     state: SessionState
     started: Moment | None = None
     last_activity: Moment | None = None
+    stops_at: Moment | None = None
 
 
 class HubReport(Model):
@@ -120,11 +126,13 @@ class WhenMembershipIsLost(str, Enum):
 class ReconciliationPolicy(Model):
     """How long a difference may last before it counts, in seconds; and what a lost membership does.
 
+    A person is warned `warn_minutes` before the lifetime of her session is over.
     With ``grace`` a session ends `membership_grace_hours` after its owner lost the proposal; she is warned.
     With ``keep`` it goes on with the data that it has: no backend takes a folder away from what runs.
     """
 
     grace_seconds: Annotated[float, Field(ge=0)] = 30.0
+    warn_minutes: Annotated[float, Field(ge=0, le=24 * 60, allow_inf_nan=False)] = 15.0
     when_membership_is_lost: WhenMembershipIsLost = WhenMembershipIsLost.GRACE
     membership_grace_hours: Annotated[float, Field(ge=0, le=24 * 31, allow_inf_nan=False)] = 1.0
 
@@ -152,7 +160,7 @@ def decide(
     running session is on its proposal no longer.
     """
     grace = timedelta(seconds=policy.grace_seconds)
-    warnings = {each.session_id: each for each in _warnings(live, reservations, policy, lost or {})}
+    warnings = {each.session_id: each for each in _warnings(live, reservations, policy, lost or {}, now)}
     by_id = {each.session_id: each for each in live}
     reserved = {each.session_id: each for each in reservations}
     release = tuple(
@@ -174,7 +182,7 @@ def decide(
         if session.state is SessionState.RUNNING
         and (
             cause := _asked_to_end(session, blocked, asked or {})
-            or _lost_too_long(warnings.get(session.session_id), now)
+            or _warned_long_enough(warnings.get(session.session_id), now)
             or _why_end(session, reserved.get(session.session_id), now, grace)
         )
         is not None
@@ -192,16 +200,26 @@ def _warnings(
     reservations: Collection[Reservation],
     policy: ReconciliationPolicy,
     lost: Mapping[Membership, datetime],
+    now: datetime,
 ) -> Iterator[SessionWarning]:
-    there = {each.session_id for each in live}
+    there = {each.session_id: each for each in live}
     for each in reservations:
+        session = there.get(each.session_id)
+        if session is None:
+            continue
+        found = []
         since = lost.get(membership_of(each))
-        if since is not None and each.session_id in there:
-            ends_at = policy.membership_end(since)
-            yield SessionWarning(session_id=each.session_id, reason=EndReason.MEMBERSHIP, ends_at=ends_at)
+        if since is not None:
+            found.append((EndReason.MEMBERSHIP, policy.membership_end(since)))
+        over = min(filter(None, (each.expires_at, session.stops_at)), default=None)
+        if over is not None and over - now <= timedelta(minutes=policy.warn_minutes):
+            found.append((EndReason.EXPIRED, over))
+        if found:
+            reason, ends_at = min(found, key=lambda one: one[1] or _NEVER)
+            yield SessionWarning(session_id=each.session_id, reason=reason, ends_at=ends_at)
 
 
-def _lost_too_long(warning: SessionWarning | None, now: datetime) -> EndCause | None:
+def _warned_long_enough(warning: SessionWarning | None, now: datetime) -> EndCause | None:
     if warning is None or warning.ends_at is None or now < warning.ends_at:
         return None
     return EndCause(reason=warning.reason)
@@ -225,7 +243,8 @@ def _why_end(
         # Resources nobody counts: only after the grace time, for the list may be older than the session.
         old = session.started is not None and now - session.started >= grace
         return EndCause(reason=EndReason.NO_RESERVATION) if old else None
-    if reservation.expires_at is not None and now >= reservation.expires_at:
+    over = min(filter(None, (reservation.expires_at, session.stops_at)), default=None)
+    if over is not None and now >= over:
         return EndCause(reason=EndReason.EXPIRED)
     if reservation.idle_seconds is not None:
         seen = max(filter(None, (session.last_activity, session.started)), default=None)

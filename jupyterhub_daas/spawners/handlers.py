@@ -102,7 +102,13 @@ def live_sessions(users: Any) -> Iterator[LiveSession]:
             state=_STATES.get(spawner.pending, SessionState.RUNNING),
             started=_moment(spawner.orm_spawner.started),
             last_activity=_moment(spawner.orm_spawner.last_activity),
+            stops_at=_stops_at(spawner),
         )
+
+
+def _stops_at(spawner: DaasSpawner) -> datetime | None:
+    backend = spawner.deployment.backends.get(spawner.record.backend)
+    return None if backend is None else backend.stops_at(spawner.record.session_id)
 
 
 def _spawners(users: Any) -> Iterator[DaasSpawner]:

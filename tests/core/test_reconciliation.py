@@ -60,6 +60,7 @@ def session(
     started: float | None = 3600,
     seen: float | None = 10,
     person: str = "amara",
+    stops: float | None = None,
 ) -> LiveSession:
     return LiveSession(
         person=person,
@@ -68,6 +69,7 @@ def session(
         state=state,
         started=None if started is None else ago(started),
         last_activity=None if seen is None else ago(seen),
+        stops_at=None if stops is None else ago(stops),
     )
 
 
@@ -247,3 +249,47 @@ def test_a_lost_membership_without_a_session_warns_nobody() -> None:
         live=[], reservations=[reserved()], blocked=(), now=NOW, policy=END, lost={LOST: ago(9999)}
     )
     assert actions.warn == ()
+
+
+# How many seconds ago the lifetime was over, and the backend's patience; when the warning says that it ends.
+SOON = {
+    "for ever": (None, None, None, False),
+    "in an hour": (-3600, None, None, False),
+    "in a quarter of an hour": (-900, None, -900, False),
+    "now": (0, None, 0, True),
+    "the backend ends it in an hour": (None, -3600, None, False),
+    "the backend ends it soon": (-3600, -60, -60, False),
+    "the backend would end it": (-3600, 0, 0, True),
+}
+
+
+@pytest.mark.parametrize(("expires", "stops", "warned", "ends"), SOON.values(), ids=SOON)
+def test_warns_before_its_time_is_over_and_then_ends_it(
+    expires: float | None, stops: float | None, warned: float | None, ends: bool
+) -> None:
+    live, reservation = session(stops=stops), reserved(expires=expires)
+    actions = decide(live=[live], reservations=[reservation], blocked=(), now=NOW, policy=POLICY)
+    said = [(each.reason, each.ends_at) for each in actions.warn]
+    assert said == ([] if warned is None else [(EndReason.EXPIRED, ago(warned))])
+    assert [each.reason for each in actions.end] == ([EndReason.EXPIRED] if ends else [])
+
+
+@pytest.mark.parametrize(
+    ("expires", "policy", "reason"),
+    [
+        (-60, TWO_HOURS, EndReason.EXPIRED),
+        (-60, KEEP, EndReason.EXPIRED),
+        (-3600, KEEP, EndReason.MEMBERSHIP),
+        (-60, END, EndReason.MEMBERSHIP),
+    ],
+)
+def test_warns_of_what_comes_first(expires: float, policy: ReconciliationPolicy, reason: EndReason) -> None:
+    actions = decide(
+        live=[session()],
+        reservations=[reserved(expires=expires)],
+        blocked=(),
+        now=NOW,
+        policy=policy,
+        lost={LOST: NOW},
+    )
+    assert [each.reason for each in actions.warn] == [reason]

@@ -303,12 +303,44 @@ def code_in(script: str) -> str:
     return str(json.loads(held["GIVEN"])["code"])
 
 
+def ended(portal: Portal, session_id: str) -> str:
+    """Return why lifecycle ended a session of amara's; empty if it did not."""
+    token = portal.stack.token("amara")
+    told = portal.stack.call("lifecycle", "GET", "people/amara/sessions", token=token).json()
+    return next((each["reason"] for each in told["endings"] if each["session_id"] == session_id), "")
+
+
+def is_warned(portal: Portal) -> bool:
+    """Tell whether amara's page says that the session ends soon."""
+    page = portal.stack.login("amara").get(f"{portal.stack.url}/hub/home", timeout=30).text
+    return "This session ends" in page and "its time is almost over" in page
+
+
 def test_a_session_whose_time_is_known_ends_in_order(portal: Portal, lab: SlurmLab) -> None:
     session_id = ready(portal, "brief")
-    job = lab.ask("scontrol", "show", "job", "-o", lab.job_id(session_id))
-    assert "TimeLimit=00:01:00" in job
-    # The lifecycle service knows it, warns, and ends it; Slurm has not to.
+    job = lab.job_id(session_id)
+    assert "TimeLimit=00:01:00" in lab.ask("scontrol", "show", "job", "-o", job)
     state = portal.model(NAME)["state"]
     expires = datetime.fromisoformat(state["expires_at"])
     created = datetime.fromisoformat(state["created"])
-    assert expires - created == timedelta(minutes=1)
+    # A tenth, or two minutes, are for its end.
+    assert expires - created == timedelta(seconds=54)
+    wait_until(lambda: is_warned(portal), 40, what="she is warned")
+    wait_until(lambda: ended(portal, session_id), 90, what="lifecycle ends it")
+    assert ended(portal, session_id) == "expired"
+    wait_until(lambda: not lab.jobs() and not portal.held("amara"), 60)
+    # It was us, and not Slurm.
+    assert "JobState=CANCELLED" in lab.ask("scontrol", "show", "job", "-o", job)
+
+
+def test_a_session_whose_time_staff_shortens_is_warned_and_ends_in_order(
+    portal: Portal, lab: SlurmLab
+) -> None:
+    session_id = ready(portal)
+    assert not is_warned(portal)
+    job = lab.job_id(session_id)
+    lab.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    wait_until(lambda: is_warned(portal), 40, what="she is warned")
+    wait_until(lambda: ended(portal, session_id), 90, what="lifecycle ends it")
+    assert ended(portal, session_id) == "expired"
+    assert "JobState=CANCELLED" in lab.ask("scontrol", "show", "job", "-o", job)

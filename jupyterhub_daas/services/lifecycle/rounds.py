@@ -154,8 +154,9 @@ class Rounds:
             )
             self._seen = {each.session_id: each for each in report.sessions}
             outcome = await self._act(actions, report)
-            if losses is not None:
-                await self._warn({each.session_id: each for each in actions.warn})
+            # While nobody can tell who lost a proposal, who was warned of that still is.
+            kept = {} if losses is not None else self._warned_of(EndReason.MEMBERSHIP)
+            await self._warn({**kept, **{each.session_id: each for each in actions.warn}})
             self._forget_answered(asked, report, outcome)
             await self._store.delete_older(now - ENDINGS_KEPT)
             self._good_at = self._clock()
@@ -174,6 +175,9 @@ class Rounds:
             SKIPPED.labels(f"membership_{error.code}").inc()
             return None
         return await self._store.note_losses(going_on - held, now=now)
+
+    def _warned_of(self, reason: EndReason) -> dict[str, SessionWarning]:
+        return {key: each for key, each in self._warned.items() if each.reason is reason}
 
     async def _warn(self, warnings: dict[str, SessionWarning]) -> None:
         """Have the hub show the warnings on the sessions' cards; it forgets them when it restarts."""

@@ -6,7 +6,7 @@ carries the hub's id and the session's id, so that after any crash both sides ca
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from jupyterhub.spawner import Spawner
@@ -52,6 +52,11 @@ class Backend(ABC):
     @abstractmethod
     async def remove(self, session_id: str) -> None:
         """End all that carries this session's id, and return when nothing of it is left."""
+
+    def stops_at(self, session_id: str) -> datetime | None:
+        """Return when a session has to have ended for its backend not to do it by force; None if it never
+        does."""
+        return None
 
     async def resources(self, flavours: Sequence[Flavour]) -> tuple[Availability, ...]:
         """Return what can start now of these flavours; a flavour that is left out is not counted.

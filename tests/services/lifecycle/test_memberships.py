@@ -134,3 +134,16 @@ async def test_a_hub_that_does_not_show_warnings_holds_nothing_up(lifecycle: Lif
     parts.failing.clear()
     await lifecycle.rounds.run()
     assert [each["session_id"] for each in parts.warned] == [ONE]
+
+
+async def test_warns_of_an_end_also_while_nobody_tells_who_lost_a_proposal(
+    lifecycle: Lifecycle, parts: Parts
+) -> None:
+    parts.off.add(("amara", "20180301"))
+    rounds = lifecycle.rounds_every(600, membership_grace_hours=1)
+    await rounds.run()
+    parts.failing["proposals"] = "away"
+    parts.reservations[TWO]["expires_at"] = (utc_now() + timedelta(minutes=5)).isoformat()
+    await rounds.run()
+    said = {each["session_id"]: each["reason"] for each in parts.warned}
+    assert said == {ONE: "membership", TWO: "expired"}

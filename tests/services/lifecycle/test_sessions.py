@@ -100,6 +100,12 @@ def test_lifetimes_by_role_and_flavour_end_sessions(sessions: Sessions) -> None:
     assert (own["calm-bohr"]["proposal"], own["calm-bohr"]["flavour"]) == ("20180301", "small")
     assert own["calm-bohr"]["idle_seconds"] == 8 * 3600
 
+    # Of two, one is about to end; what she does not reload her page for comes by itself.
+    browser, url = sessions.stack.login("amara"), f"{sessions.stack.url}/hub/home"
+    warned = wait_until(lambda: browser.get(url, timeout=30).text.count("its time is almost over"), 30)
+    assert warned == 1
+    assert sessions.own("amara")["items"][0]["warning"] == "expired"
+
     wait_until(lambda: not sessions.model("amara", "brave-curie").get("started"), 40, what="it has ended")
     assert datetime.now(timezone.utc) >= expires
     wait_until(lambda: sessions.held("amara") == ["calm-bohr"], 10, what="it holds nothing")

@@ -6,6 +6,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -108,6 +109,11 @@ class BatchBackend(Backend):
         child = BatchSession(backend=self, session_id=session_id, **given)
         self.sessions[session_id] = child
         return child
+
+    def stops_at(self, session_id: str) -> datetime | None:
+        """Return when a session has to end for the scheduler not to kill it."""
+        session = self.sessions.get(session_id)
+        return None if session is None else session.stops_at
 
     def software_of(self, launch: Launch) -> Software:
         """Return the profile's options."""

@@ -5,6 +5,7 @@ whatever gets lost on either side, the other one finds it by that name.
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from jupyterhub_daas.core.model import Model
@@ -33,6 +34,19 @@ class Job:
     node: str = ""
     starts_at: float | None = None
     ends_at: float | None = None
+
+    @property
+    def stops_at(self) -> datetime | None:
+        """Return when a session has to end for the scheduler not to kill it; None where that is unknown."""
+        if self.phase is not Phase.RUNNING or self.starts_at is None or self.ends_at is None:
+            return None
+        end = datetime.fromtimestamp(self.ends_at, timezone.utc)
+        return end - margin(timedelta(seconds=max(0.0, self.ends_at - self.starts_at)))
+
+
+def margin(walltime: timedelta) -> timedelta:
+    """Return how long before its walltime is over a session ends in order."""
+    return min(timedelta(minutes=2), walltime / 10)
 
 
 @dataclass(frozen=True)

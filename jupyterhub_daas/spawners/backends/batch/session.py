@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from jupyterhub.spawner import Spawner
@@ -52,6 +53,7 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         # When, by the monotonic clock, the job was last known to be there: what was asked before does not
         # count.
         self._there_at = float("-inf")
+        self.stops_at: datetime | None = None
         self._since = time.time()
         self._news: list[dict[str, Any]] = []
         self._changed = asyncio.Event()
@@ -212,7 +214,10 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
 
     async def _job(self, *, age: float) -> Job | None:
         snapshot = await self._batch.watch.look(after=self._there_at, age=age)
-        return snapshot.jobs.get(self.session_id)
+        job = snapshot.jobs.get(self.session_id)
+        if job is not None:
+            self.stops_at = job.stops_at
+        return job
 
     # --- what the job says
 

@@ -15,7 +15,7 @@ from jupyterhub_daas.spawners.backends.base import parse_options
 from jupyterhub_daas.spawners.backends.batch.accounts import account_of_job
 from jupyterhub_daas.spawners.backends.batch.backend import BatchBackend
 from jupyterhub_daas.spawners.backends.batch.commands import LocalRunner
-from jupyterhub_daas.spawners.backends.batch.jobs import Job
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, margin
 from jupyterhub_daas.spawners.backends.batch.options import Software
 from jupyterhub_daas.spawners.backends.slurm import words
 from jupyterhub_daas.spawners.backends.slurm.capacity import count
@@ -72,18 +72,19 @@ class SlurmBackend(BatchBackend):
         return words.why_ended(job, when)
 
     def longest(self, profile: Profile, flavour: Flavour, roles: tuple[Role, ...]) -> timedelta | None:
-        """Return the walltime."""
+        """Return the walltime, less what an end in order needs."""
         own = parse_options(SlurmSoftware, profile.options, f"profiles.{profile.key}.options")
-        return timedelta(hours=own.place(flavour, roles).walltime_hours)
+        walltime = timedelta(hours=own.place(flavour, roles).walltime_hours)
+        return walltime - margin(walltime)
 
     def place_of(self, software: Software, launch: Launch) -> tuple[Place, int]:
         """Return partition, account and so on, and the walltime in minutes."""
         place = cast("SlurmSoftware", software).place(launch.flavour, launch.roles)
         minutes = math.ceil(place.walltime_hours * 60)
         if launch.expires_at is not None:
-            # A session that ends earlier finds a place earlier; the minute is for its end in order.
+            # A session that ends earlier finds a place earlier; the rest is for its end in order.
             left = launch.expires_at - datetime.now(timezone.utc)
-            minutes = min(minutes, max(1, math.ceil(left.total_seconds() / 60) + 1))
+            minutes = min(minutes, max(1, math.ceil(left.total_seconds() / 60) + 2))
         return place, minutes
 
 

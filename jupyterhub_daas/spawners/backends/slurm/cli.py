@@ -135,7 +135,8 @@ def _parse(line: str, hub_id: str) -> Job | None:
         reason=reason,
         node=node if _is_node(node) else "",
         starts_at=_moment(start),
-        ends_at=_moment(end),
+        # Of any other job it is no promise: a suspended one runs longer by as long as it was.
+        ends_at=_moment(end) if word == "RUNNING" else None,
     )
 
 
