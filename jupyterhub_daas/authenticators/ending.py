@@ -1,4 +1,4 @@
-"""The end of all logins of a person from whom an identity was taken.
+"""The end of all logins of a person from whom an identity was taken, and the gate's question before its time.
 
 JupyterHub knows one login cookie for all browsers of a person, and does not note by which login a token came
 about. So all of her cookies and tokens end, whichever identity they came from; with the ones that she still
@@ -21,6 +21,20 @@ from jupyterhub_daas.core.people import Identity
 SCOPE = "custom:daas:logins:end"
 # A session's token is made right before the session; the database's moments may be rounded.
 _ROUNDING = timedelta(seconds=1)
+
+
+class AskAgainHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no types
+    """POST /hub/daas/people/<name>/ask-again: for a block, which is not to wait for the next refresh."""
+
+    async def post(self, name: str) -> None:
+        """Forget when the gate was asked last: her next request asks it."""
+        # The hub knows custom scopes only after its decorators were evaluated.
+        if SCOPE not in self.expanded_scopes:
+            raise web.HTTPError(403)
+        user = self.find_user(name)
+        if user is not None:
+            user._auth_refreshed = None
+        self.set_status(204)
 
 
 class EndLoginsHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no types

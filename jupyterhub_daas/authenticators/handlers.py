@@ -17,7 +17,7 @@ from tornado import web
 from jupyterhub_daas.authenticators import asking, lock_outs, pages, proofs
 from jupyterhub_daas.authenticators.announcing import AnnounceHandler
 from jupyterhub_daas.authenticators.asking import AccessRequestHandler, last_request
-from jupyterhub_daas.authenticators.ending import EndLoginsHandler
+from jupyterhub_daas.authenticators.ending import AskAgainHandler, EndLoginsHandler
 from jupyterhub_daas.authenticators.entry import Arrival, KeptLogin
 from jupyterhub_daas.authenticators.linking import PATH, PROVE, IdentitiesHandler
 from jupyterhub_daas.authenticators.openid import OpenIDProvider, SignIn
@@ -349,6 +349,7 @@ def handlers_for(providers: Mapping[str, OpenIDProvider]) -> list[tuple[str, typ
         ("/login", DaasLoginHandler),
         ("/logout", DaasLogoutHandler),
         (r"/daas/people/([^/]+)/end-logins", EndLoginsHandler),
+        (r"/daas/people/([^/]+)/ask-again", AskAgainHandler),
         (f"/{PATH}", IdentitiesHandler),
         (f"/{asking.PATH}", AccessRequestHandler),
         ("/daas/access-requests/announce", AnnounceHandler),

@@ -108,6 +108,10 @@ class HubClient(ServiceClient):
         """End all logins and tokens of a person from whom an identity was taken; twice is harmless."""
         await self._call_ours(f"daas/people/{segment(person)}/end-logins", body=lost)
 
+    async def ask_again(self, person: str) -> None:
+        """Have the gate asked at the person's very next request; twice is harmless."""
+        await self._call_ours(f"daas/people/{segment(person)}/ask-again")
+
     async def announce(self, request: AccessRequest) -> None:
         """Have staff told of a request for access that came in or was answered."""
         await self._call_ours("daas/access-requests/announce", body=request)

@@ -147,7 +147,7 @@ def test_an_identity_that_the_directory_gives_up_ends_what_came_of_it(
     wait_until(lambda: not given_up(), 30, what="the directory has it again")
 
 
-@pytest.mark.parametrize("path", ["daas/people/amara/end-logins"])
+@pytest.mark.parametrize("path", ["daas/people/amara/end-logins", "daas/people/amara/ask-again"])
 def test_only_the_account_service_ends_logins(whole: Stack, umbrella: Umbrella, path: str) -> None:
     session, _ = sign_in(whole, umbrella, "amara")
     body = identity_of(umbrella, "amara")
@@ -157,6 +157,24 @@ def test_only_the_account_service_ends_logins(whole: Stack, umbrella: Umbrella, 
     headers = {"Authorization": f"token {whole.service_token}"}
     assert requests.post(url, json=body, headers=headers, timeout=30).status_code == 403
     assert is_in(whole, session)
+
+
+def test_a_block_waits_for_no_refresh(whole: Stack, umbrella: Umbrella) -> None:
+    session, _ = sign_in(whole, umbrella, "edgar")
+    token = own_token(whole, session, "edgar")
+    assert is_in(whole, session)
+    reason = {"reason": "Please call us."}
+    whole.call("accounts", "PUT", "people/edgar/block", json=reason).raise_for_status()
+    try:
+        assert not is_in(whole, session)
+        assert not works(whole, token)
+        _, refused = sign_in(whole, umbrella, "edgar")
+        assert (refused.status_code, "Please call us." in refused.text) == (403, True)
+    finally:
+        whole.call("accounts", "DELETE", "people/edgar/block")
+    assert works(whole, token)
+    by = [events_about(whole, "edgar", action)[0]["actor"]["name"] for action in ("block", "unblock")]
+    assert by == ["tests", "tests"]
 
 
 def test_people_who_never_signed_in_can_be_linked_and_unlinked(whole: Stack) -> None:

@@ -13,12 +13,14 @@ from jupyterhub_daas.authenticators.openid import OpenIDProvider, ProviderSettin
 from jupyterhub_daas.authenticators.refresh import Refresher
 from jupyterhub_daas.clients.accounts import AccountsClient
 from jupyterhub_daas.clients.proposals import ProposalsClient
-from jupyterhub_daas.core.people import Identity
+from jupyterhub_daas.core.entitlements import EntitlementRule, EntitlementSource
+from jupyterhub_daas.core.people import Identity, Role
 from tests.authenticators.test_provider import client_of, sign_in
 from tests.support.directory_services import TOKEN, DirectoryServices
 from tests.support.identity_provider import IdentityProvider
 
 HOUR = 3600.0
+NAMESPACE = "urn:example:aai.example"
 
 
 class User:
@@ -46,10 +48,13 @@ class Page:
 
 
 @pytest.fixture
-async def gate(services: DirectoryServices) -> AsyncIterator[Gate]:
+async def gate(services: DirectoryServices, provider: IdentityProvider) -> AsyncIterator[Gate]:
     """A gate that asks the stand-ins."""
     urls = services.urls
-    made = Gate(ProposalsClient(urls["proposals"], TOKEN), AccountsClient(urls["accounts"], TOKEN))
+    rule = EntitlementRule(group="floor", role=Role.STAFF, hub_group="floor")
+    source = EntitlementSource(issuer=provider.issuer, namespace=NAMESPACE, authorities=("",), rules=(rule,))
+    clients = ProposalsClient(urls["proposals"], TOKEN), AccountsClient(urls["accounts"], TOKEN)
+    made = Gate(*clients, entitlements=(source,))
     yield made
     await made.close()
 
@@ -186,3 +191,80 @@ async def test_a_rotated_token_is_kept_before_the_next_refresh_may_need_it(
     for _ in range(3):  # the hub stores what it gets some time later: here never
         assert isinstance(await made.refresh(user, Page(user)), dict)
     assert KeptLogin.model_validate(user.state).tokens.refresh_token != signed_in.tokens.refresh_token
+
+
+# --- entitlements
+
+
+async def entitled_user(provider: IdentityProvider, *, seconds: int = 300) -> User:
+    """Return somebody who signed in while her provider said that she is in the group."""
+    provider.access_token_seconds = seconds
+    provider.claims = {**provider.claims, "entitlements": [f"{NAMESPACE}:group:floor"]}
+    tokens = (await sign_in(client_of(provider))).tokens
+    return User("amara", kept(provider, tokens=tokens, entitled_groups=("floor",)))
+
+
+def entitle(services: DirectoryServices, provider: IdentityProvider) -> None:
+    """Know her, without a proposal, and what her provider said of her."""
+    services.know("amara", proposals=0, identity=(provider.issuer, "amara@umbrella.example"))
+    services.entitled["amara"] = [{"role": "staff", "instruments": []}]
+
+
+async def test_what_a_provider_says_again_stays(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    entitle(services, provider)
+    user = await entitled_user(provider)
+    answer = await refresher(gate, provider).refresh(user, Page(user))
+    assert isinstance(answer, dict)
+    assert answer["groups"] == ["daas-staff", "daas-user", "floor"]
+    assert services.asked["standing"] == 1
+
+
+async def test_what_a_provider_takes_back_ends_at_the_refresh(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    entitle(services, provider)
+    user = await entitled_user(provider)
+    provider.claims = {**provider.claims, "entitlements": []}
+    assert await refresher(gate, provider).refresh(user, Page(user)) is False
+    assert services.entitled["amara"] == []
+    # With a proposal she stays, without what the group gave.
+    services.proposals["amara"] = 1
+    services.entitled["amara"] = [{"role": "staff", "instruments": []}]
+    answer = await refresher(gate, provider).refresh(user, Page(user))
+    assert isinstance(answer, dict)
+    assert answer["groups"] == ["daas-user"]
+    assert answer["auth_state"]["entitled_groups"] == []
+
+
+@pytest.mark.parametrize("seconds", [1, 300], ids=["at a renewal", "at userinfo"])
+async def test_a_provider_that_says_nothing_takes_nothing_back(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider, seconds: int
+) -> None:
+    entitle(services, provider)
+    user = await entitled_user(provider, seconds=seconds)
+    provider.away.add("userinfo")
+    answer = await refresher(gate, provider).refresh(user, Page(user))
+    assert isinstance(answer, dict)
+    assert answer["groups"] == ["daas-staff", "daas-user", "floor"]
+    assert services.asked["entitle"] == 0
+
+
+async def test_an_identity_that_was_lost_meanwhile_gives_nothing(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    entitle(services, provider)
+    user = await entitled_user(provider)
+    no = {"error": {"code": "not_found", "message": "There is nothing here for you."}}
+    services.answers["entitle"] = (404, no)
+    assert await refresher(gate, provider).refresh(user, Page(user)) is False
+
+
+async def test_entitlements_that_cannot_be_kept_are_an_outage(
+    gate: Gate, services: DirectoryServices, provider: IdentityProvider
+) -> None:
+    entitle(services, provider)
+    user = await entitled_user(provider)
+    services.answers["entitle"] = (503, {})
+    assert await refresher(gate, provider).refresh(user, Page(user)) is True

@@ -31,6 +31,7 @@ class DirectoryServices(ThreadedServer):
         self.proposals: dict[str, int] = {}
         self.blocked: dict[str, str] = {}
         self.roles: dict[str, list[dict[str, Any]]] = {}
+        self.entitled: dict[str, list[dict[str, Any]]] = {}
         self.away: set[str] = set()
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: Counter[str] = Counter()
@@ -63,6 +64,7 @@ class DirectoryServices(ThreadedServer):
         app.router.add_get(f"{root}/people/{{username}}", self._person)
         app.router.add_get(f"{root}/people/{{username}}/proposals", self._proposals)
         app.router.add_get(f"{root}/people/{{username}}/standing", self._standing)
+        app.router.add_put(f"{root}/people/{{username}}/entitled-roles", self._entitle)
         app.router.add_post(f"{root}/audit", self._audit)
         return app
 
@@ -109,9 +111,17 @@ class DirectoryServices(ThreadedServer):
                 "blocked": {"reason": reason, "since": "2018-03-01T00:00:00Z"} if reason else None,
                 "conditions_version": "1",
                 "conditions_accepted": False,
-                "roles": self.roles.get(username, []),
+                "roles": [*self.roles.get(username, []), *self.entitled.get(username, [])],
             }
         )
+
+    async def _entitle(self, request: web.Request) -> web.Response:
+        self._enter(request, "entitle")
+        username, body = request.match_info["username"], await request.json()
+        if self.identities.get((body["identity"]["issuer"], body["identity"]["subject"])) != username:
+            raise _Answered(404, {"error": {"code": "not_found", "message": "There is nothing here."}})
+        before, self.entitled[username] = self.entitled.get(username, []), body["roles"]
+        return web.json_response({"changed": before != body["roles"]})
 
     async def _audit(self, request: web.Request) -> web.Response:
         self._enter(request, "audit")

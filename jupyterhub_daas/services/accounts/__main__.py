@@ -46,7 +46,11 @@ def ways(hub: HubClient, lifecycle: EndsSessions) -> dict[ErrandKind, CarryOut]:
     async def notify(payload: Payload) -> None:
         await hub.announce(AccessRequest.model_validate(payload["request"]))
 
+    async def ask_again(payload: Payload) -> None:
+        await hub.ask_again(payload["username"])
+
     return {
+        ErrandKind.ASK_AGAIN: ask_again,
         ErrandKind.END_LOGINS: end_logins,
         ErrandKind.END_SESSIONS: end_sessions,
         ErrandKind.NOTIFY: notify,

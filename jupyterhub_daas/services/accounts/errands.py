@@ -37,6 +37,7 @@ class ErrandKind(str, Enum):
     END_LOGINS = "end_logins"
     END_SESSIONS = "end_sessions"
     NOTIFY = "notify"
+    ASK_AGAIN = "ask_again"
 
 
 Payload = Mapping[str, Any]

@@ -15,6 +15,7 @@ from jupyterhub_daas.core.names import IDENTIFIER, USERNAME, matches
 from jupyterhub_daas.core.people import Role, RoleGrant
 from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import ConflictError, DaasError, InvalidInputError, NotFoundError
+from jupyterhub_daas.services.accounts.errands import Errands
 from jupyterhub_daas.services.accounts.models import (
     AcceptanceRequest,
     Acceptances,
@@ -199,6 +200,8 @@ class BlockHandler(AccountsHandler):
         except DaasError as error:
             # The block stands without it: lifecycle asks who is blocked in each of its rounds.
             log.warning("Sessions of %s go on until lifecycle's next round: %s", username, error.code)
+        errands: Errands = self.settings["errands"]
+        await errands.soon()
         self.answer(await self.standing_of(username))
 
     async def delete(self, username: str) -> None:

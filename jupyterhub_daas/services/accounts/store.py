@@ -17,6 +17,7 @@ from jupyterhub_daas.core.audit import AuditAction, AuditObject, Author, ObjectK
 from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.database.engine import answering, writing
 from jupyterhub_daas.errors import ConflictError
+from jupyterhub_daas.services.accounts.errands import ErrandKind, leave
 from jupyterhub_daas.services.accounts.models import (
     MAX_FAVOURITES,
     Acceptance,
@@ -166,6 +167,7 @@ class AccountsStore:
                     set_by=by.actor.name,
                 )
             )
+            await leave(connection, ErrandKind.ASK_AGAIN, {"username": username}, now=now)
             await tell(connection, AuditAction.BLOCK, person(username), by=by, now=now, reason=reason)
 
     async def unblock(self, username: str, *, by: Author, now: datetime) -> None:
