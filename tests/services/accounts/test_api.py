@@ -1,6 +1,6 @@
 """The account API of a whole portal: who may, what is kept, what is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -57,11 +57,17 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(fast_stack: Stack, token_of: TokenOf) -> Accounts:
+def accounts(fast_stack: Stack, token_of: TokenOf) -> Iterator[Accounts]:
+    """Ask, with nobody blocked before and afterwards."""
     ask = Accounts(fast_stack, token_of)
+    unblock_all(ask)
+    yield ask
+    unblock_all(ask)
+
+
+def unblock_all(ask: Accounts) -> None:
     for person in ask("GET", "blocked").json()["items"]:
         assert ask("DELETE", f"people/{person}/block").status_code == 204
-    return ask
 
 
 def refusal(answer: Any) -> tuple[int, str]:
