@@ -13,6 +13,7 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.login import LoginHandler, LogoutHandler
 from jupyterhub.utils import get_browser_protocol, url_path_join
 from tornado import web
+from tornado.httputil import url_concat
 
 from jupyterhub_daas.authenticators import asking, lock_outs, pages, proofs
 from jupyterhub_daas.authenticators.announcing import AnnounceHandler
@@ -75,6 +76,9 @@ class _Refusing:
         urls = {
             "retry_url": self.settings["login_url"],
             "ask_url": url_path_join(self.hub.base_url, asking.PATH),
+            "link_url": url_concat(
+                self.settings["login_url"], {"next": url_path_join(self.hub.base_url, PATH)}
+            ),
         }
         self.finish(await self.render_template(_TEMPLATE, page=page, request_=asked, **urls, **more))
 

@@ -80,8 +80,8 @@ def _unknown(error: DaasError, identity: Identity | None) -> RefusalPage:
         return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code, asker=identity)
     text = "The facility does not know yet which person belongs to the account that you signed in with."
     advice = (
-        "Do you have another account that works here? Sign in with that one, open Sign-in methods in the "
-        "menu below your name, and link this one there.",
+        "Do you have another account that works here? Link this one to it: sign in with the other, and "
+        "confirm on the page Sign-in methods, which then opens.",
         "If not, request access below: staff of the facility links this account to you.",
     )
     return RefusalPage(403, _SIGNED_IN, text, advice, identity, error.code, asker=identity)

@@ -214,6 +214,15 @@ def test_somebody_unknown_asks_and_is_let_in(whole: Stack, umbrella: Umbrella) -
     assert inside.url.startswith(f"{whole.url}/services/portal/")
 
 
+def test_the_page_leads_to_where_another_account_is_linked(whole: Stack, umbrella: Umbrella) -> None:
+    session, refused = come(whole, umbrella, "chiara")
+    assert 'href="/hub/login?next=%2Fhub%2Fidentities">Link my other account' in refused.text
+    answer = sign_in_with_account(session, whole.url, "chiara", "chiara-facility", next="/hub/identities")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/hub/identities")
+    page = session.get(f"{whole.url}/hub/identities", timeout=30)
+    assert f'data-candidate="{umbrella.subject_of("chiara")}"' in page.text
+
+
 def test_who_is_declined_reads_why_and_may_ask_again(whole: Stack, umbrella: Umbrella) -> None:
     session, _ = come(whole, umbrella, "bruno")
     ask(whole, session)
