@@ -151,6 +151,8 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             raise SessionLostError("The session was ended before it was started.")
         self._push(child)
         self._starting = True
+        if self._cancelled is not None and self._cancelled.done():
+            self._cancelled = None
         try:
             url = await self._started(child)
         finally:
@@ -208,7 +210,8 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             # Any fault of a backend, of whatever kind: unknown is not stopped.
             self.log.exception("State of session %s unknown, assuming that it runs", self.record.session_id)
             return None
-        if status is None and not self._start_pending:
+        # What is left of a start that was cancelled is no session that ran.
+        if status is None and not self._start_pending and self._cancelled is None:
             self.record.ran = True
         return status
 

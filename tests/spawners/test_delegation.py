@@ -239,6 +239,19 @@ async def test_a_cancelled_start_is_over_at_once_and_unknown_until_it_is_clean()
     assert await outer.poll() == 0
 
 
+async def test_what_is_left_of_a_cancelled_start_is_no_session_that_ran() -> None:
+    outer = await cancelled(child := Slow(answer=None))
+    child.clean.set()
+    await asyncio.sleep(0)
+    outer.record.session_id, outer.record.running = "0123456789abcdef", True
+    assert await outer.poll() is None
+    assert not outer.record.ran
+    child.may_end.set()
+    await outer.start()
+    assert await outer.poll() is None
+    assert outer.record.ran
+
+
 async def test_a_start_that_is_late_is_over_at_once_too() -> None:
     outer, child = Front(), Slow(answer=0, start_timeout=0)
     outer.adopt(child)
