@@ -13,8 +13,9 @@ else
 fi
 home=$cache/labs/kubernetes
 bin=$home/bin
-# Everything that a cluster writes. Unix sockets in it: their paths have a limit.
+# Everything that a cluster writes. There are Unix sockets in it, whose paths have a limit.
 run=${DAAS_KUBERNETES_LAB:-$home/run}
+((${#run} <= 60)) || run=/var/lib/daas-kubernetes-lab-$(cksum <<<"$run" | cut -d' ' -f1)
 
 say() { printf '%s %4ds: %s\n' "$program" $SECONDS "$*" >&2; }
 die() { say "FAILED: $*"; exit 1; }
