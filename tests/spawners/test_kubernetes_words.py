@@ -48,6 +48,14 @@ def test_an_end_is_what_the_cluster_calls_one(
     assert (ending and (ending.status, ending.reason)) == expected
 
 
+def test_only_of_a_program_that_never_ran_the_cluster_s_words_are_kept() -> None:
+    ended = {"exitCode": 1, "message": "its own words"}
+    for reason, kept in (("Error", ""), ("StartError", "its own words")):
+        found = reading.ending(pod({"terminated": {**ended, "reason": reason}}))
+        assert found is not None
+        assert found.detail == kept
+
+
 def test_a_pod_has_an_address_once_its_session_runs() -> None:
     assert reading.address(pod({"running": {}})) == "10.1.2.3"
     assert reading.address(pod({"running": {}}, podIP="")) is None
@@ -78,10 +86,12 @@ def test_what_may_pass_is_waited_for(reason: str) -> None:
         (reading.Ending(137, "OOMKilled"), "more memory"),
         (reading.Ending(1, "Evicted"), "ran out of space"),
         (reading.Ending(3, "Error"), "exit status 3"),
+        (reading.Ending(128, "StartError", "exec: /secret/path"), "could not be started"),
     ],
 )
 def test_why_a_session_ended_is_a_sentence(ending: reading.Ending, words: str) -> None:
     assert words in reading.why_it_ended(ending)
+    assert "secret" not in reading.why_it_ended(ending)
 
 
 # --- events

@@ -24,6 +24,7 @@ HOPELESS = {
     "RunContainerError": ("pod-run", 15.0),
     "CrashLoopBackOff": ("pod-crash", 0.0),
 }
+NEVER_RAN = ("StartError", "ContainerCannotRun")
 _MESSAGES = {
     "image-name": "The software's image has no valid name.",
     "image-missing": "The software's image is not on the machines of the cluster.",
@@ -50,10 +51,11 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Ending:
-    """How a session ended: an exit status, and why, as far as the cluster says."""
+    """How a session ended: an exit status, and why, as far as the cluster says; `detail` is for the log."""
 
     status: int
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ def ending(pod: Object) -> Ending | None:
     status = pod.get("status", {})
     ended = _container(pod).get("state", {}).get("terminated")
     if ended is not None:
-        return Ending(int(ended.get("exitCode", 1)), str(ended.get("reason", "")))
+        reason = str(ended.get("reason", ""))
+        # Of a program that ran, the message may be its own words.
+        detail = str(ended.get("message", ""))[:2000] if reason in NEVER_RAN else ""
+        return Ending(int(ended.get("exitCode", 1)), reason, detail)
     if status.get("phase") in ("Succeeded", "Failed"):
         # Evicted, or refused by its node: no container of it ran to an end.
         return Ending(1, str(status.get("reason", "")))
@@ -132,6 +137,8 @@ def why_it_ended(found: Ending) -> str:
         return "The session ended while it was starting: it needed more memory than its size has."
     if found.reason == "Evicted":
         return "The session ended while it was starting: its machine ran out of space."
+    if found.reason in NEVER_RAN:
+        return f"The software could not be started. Please tell the support team, code {found.reason}."
     return f"The session ended while it was starting (exit status {found.status})."
 
 

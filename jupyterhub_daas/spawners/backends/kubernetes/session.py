@@ -187,8 +187,7 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         if found is None:
             return
         self.log.warning("Session %s ended at its start: %s", self.session_id, found)
-        message = f"{reading.why_it_ended(found)} Its log is below Details."
-        raise SessionLostError(message, status=found.status, reason=found.reason)
+        raise SessionLostError(reading.why_it_ended(found), status=found.status, reason=found.reason)
 
     def _fail_if_it_is_hopeless(self, pod: Pod, since: float) -> float:
         found = reading.trouble(pod)
