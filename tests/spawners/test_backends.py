@@ -6,6 +6,7 @@ how it is looked at, killed and made unreachable from outside.
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -206,9 +207,12 @@ def test_a_backend_that_is_away_loses_nothing(portal: Portal, backend: BackendUn
     kept, ended = start(portal), start(portal, OTHER)
     traces = backend.traces(portal.hub_id, kept)
     with backend.away():
+        begun_at = time.monotonic()
         ask_to_stop(portal, OTHER)
         answer = portal.start(THIRD, options("works"))
         assert answer.status_code in (201, 202), answer.text
+        # No event tells that an outage has lasted.
+        time.sleep(max(0.0, begun_at + backend.outage - time.monotonic()))
         assert portal.model(NAME)["ready"]
         assert portal.run(NAME, "echo goes on") == "goes on\n"
         # Whatever holds resources there still counts.

@@ -14,7 +14,8 @@ class BackendUnderTest(ABC):
     """A backend with small servers as its sessions; made once its lab is up, with the variables of that.
 
     `lab` is the folder of tests/labs that brings the backend up, empty where there is nothing to bring up;
-    `patience` how many seconds anything of it may take on a busy machine.
+    `patience` how many seconds anything of it may take on a busy machine; `outage` how many it is away at
+    least, for clients that give up after a while.
     """
 
     name: ClassVar[str]
@@ -22,6 +23,7 @@ class BackendUnderTest(ABC):
     daemons: ClassVar[tuple[str, ...]] = ()
     lab: ClassVar[str] = ""
     patience: ClassVar[float] = 30.0
+    outage: ClassVar[float] = 0.0
     # Where the hub must listen so that a session can reach it.
     hub_ip: str = "127.0.0.1"
     as_root: bool = False

@@ -1,88 +1,17 @@
 """Sessions as pods of the lab's cluster, or of the one that DAAS_TEST_KUBECONFIG names."""
 
-import json
-import os
 import secrets
-import signal
-import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.spawners.backends.base import BackendUnderTest
 from tests.spawners.portal import SERVER
-from tests.support.labs import LABS
+from tests.support.kubernetes_lab import Cluster
 
-MANIFESTS = Path(str(files("jupyterhub_daas"))) / "spawners" / "backends" / "kubernetes" / "manifests"
 ACCOUNT = "jupyterhub-daas"
 HUB, SESSION = "jupyterhub-daas/hub", "jupyterhub-daas/session"
-
-
-class Cluster:
-    """An administrator's view of the cluster."""
-
-    def __init__(self, lab: Mapping[str, str]) -> None:
-        self.kubeconfig = lab["DAAS_TEST_KUBECONFIG"]
-        self.folder = Path(lab["DAAS_TEST_LAB_FOLDER"]) if "DAAS_TEST_LAB_FOLDER" in lab else None
-
-    def kubectl(self, *words: str, given: str | None = None) -> str:
-        """Run kubectl; return what it printed."""
-        command = ["kubectl", f"--kubeconfig={self.kubeconfig}", *words]
-        done = subprocess.run(command, input=given, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"kubectl {' '.join(words)}: {done.stderr}")
-        return done.stdout
-
-    def get(self, *words: str) -> list[dict[str, Any]]:
-        """Return the objects that kubectl gets."""
-        found: list[dict[str, Any]] = json.loads(self.kubectl("get", *words, "-o", "json"))["items"]
-        return found
-
-    def apply(self, manifest: str, namespace: str, **replaced: str) -> None:
-        """Apply one of our manifests, with another namespace and other words replaced."""
-        text = (MANIFESTS / manifest).read_text().replace("daas-sessions", namespace)
-        for before, after in replaced.items():
-            text = text.replace(before, after)
-        self.kubectl("apply", "-f", "-", given=text)
-
-    def kubeconfig_of(self, namespace: str, account: str, path: Path) -> None:
-        """Write the access of a service account."""
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-        place = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        body = json.dumps({**request, "spec": {"expirationSeconds": 86_400, "audiences": []}})
-        answer = json.loads(self.kubectl("create", f"--raw={place}", "-f", "-", given=body))
-        config = json.loads(self.kubectl("config", "view", "--minify", "--flatten", "--raw", "-o", "json"))
-        config["users"][0]["user"] = {"token": answer["status"]["token"]}
-        path.write_text(yaml.safe_dump(config))
-        path.chmod(0o600)
-
-    # --- the lab's own parts
-
-    def kill(self, daemon: str) -> None:
-        """Kill one of the lab's daemons as a crash would."""
-        assert self.folder is not None, "another cluster's own parts are not killed"
-        pid = int((self.folder / "pid" / daemon).read_text())
-        os.kill(pid, signal.SIGKILL)
-
-    def mend(self) -> None:
-        """Start what is dead of the lab."""
-        place = {"DAAS_KUBERNETES_LAB": str(self.folder)}
-        subprocess.run(
-            [LABS / "kubernetes" / "up"], check=True, capture_output=True, env={**os.environ, **place}
-        )
-
-    @contextmanager
-    def without(self, daemon: str) -> Iterator[None]:
-        """Have the cluster without one of its daemons."""
-        self.kill(daemon)
-        try:
-            yield
-        finally:
-            self.mend()
 
 
 class Kubernetes(BackendUnderTest):
@@ -92,6 +21,7 @@ class Kubernetes(BackendUnderTest):
     lab = "kubernetes"
     daemons = ("apiserver", "kubelet", "etcd", "scheduler", "controller-manager")
     patience = 120.0
+    outage = 70.0
 
     def __init__(self, lab: Mapping[str, str]) -> None:
         super().__init__(lab)
