@@ -252,14 +252,14 @@ class KubernetesBackend(Backend):
         return await self._count(flavours, self.options)
 
     async def _count(self, flavours: Sequence[Flavour], pod: PodOptions) -> tuple[Availability, ...]:
-        if not self._counts_nodes:
-            return ()
         try:
             nodes, _ = await self.cluster.list_all("list_node", namespaced=False)
         except Refused as refused:
-            log.warning("What is free on the cluster is not counted: %s", refused.words)
+            if self._counts_nodes:
+                log.warning("What is free on the cluster is not counted: %s", refused.words)
             self._counts_nodes = False
             return ()
+        self._counts_nodes = True
         pods, _ = await self.cluster.list_all("list_namespaced_pod")
         return capacity.count(flavours, nodes, pods, self.options, pod)
 

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 PAGE = 200
 WATCH_SECONDS = 60
 FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0
+# An API server that has just come up refuses everybody until it has read who may do what.
+SETTLE_SECONDS = 30.0
+NO_RIGHT = re.compile(r"cannot \w+ resource")
 
 Answer = TypeVar("Answer")
 
@@ -45,6 +50,7 @@ class Cluster:
         self._core: CoreV1Api | None = None
         self._client: ApiClient | None = None
         self._loading = asyncio.Lock()
+        self._settled_at = time.monotonic() + SETTLE_SECONDS
 
     async def core(self) -> CoreV1Api:
         """Return the client, made at first use and again after credentials lapsed."""
@@ -86,11 +92,15 @@ class Cluster:
     async def _answer(self, method: str, *, namespaced: bool = True, **given: Any) -> bytes:
         if namespaced:
             given["namespace"] = self.namespace
-        with passing():
-            response = await getattr(await self.core(), method)(
-                **given, _preload_content=False, _request_timeout=self._options.request_seconds
-            )
-            body: bytes = await response.read()
+        try:
+            with passing():
+                response = await getattr(await self.core(), method)(
+                    **given, _preload_content=False, _request_timeout=self._options.request_seconds
+                )
+                body: bytes = await response.read()
+        except BackendUnavailableError:
+            self._settled_at = time.monotonic() + SETTLE_SECONDS
+            raise
         await self._check(response.status, body)
         return body
 
@@ -101,7 +111,8 @@ class Cluster:
             # A token that lapsed is read anew.
             await self.close()
         words = _words(body)
-        if status in (401, 429) or status >= 500:
+        settles = status == 403 and NO_RIGHT.search(words) and time.monotonic() < self._settled_at
+        if status in (401, 429) or status >= 500 or settles:
             raise BackendUnavailableError("The cluster does not answer now.", status=status, words=words)
         raise Refused(status, words)
 
