@@ -253,14 +253,16 @@ class KubernetesBackend(Backend):
 
     async def _count(self, flavours: Sequence[Flavour], pod: PodOptions) -> tuple[Availability, ...]:
         try:
-            nodes, _ = await self.cluster.list_all("list_node", namespaced=False)
+            (nodes, _), (pods, _) = await asyncio.gather(
+                self.cluster.list_all("list_node", namespaced=False),
+                self.cluster.list_all("list_namespaced_pod"),
+            )
         except Refused as refused:
             if self._counts_nodes:
                 log.warning("What is free on the cluster is not counted: %s", refused.words)
             self._counts_nodes = False
             return ()
         self._counts_nodes = True
-        pods, _ = await self.cluster.list_all("list_namespaced_pod")
         return capacity.count(flavours, nodes, pods, self.options, pod)
 
     async def why_it_fits_nowhere(self, launch: Launch) -> str:
