@@ -209,14 +209,19 @@ class FromProviderHandler(_ProviderHandler):
         """Finish a sign-in."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
-        try:
-            state, sign_in = await self._sign_in()
-        except DaasError as error:
-            cause = error.details.get("cause", "-")
-            self.log.warning("Sign-in refused: code=%s cause=%s provider=%s", error.code, cause, self.key)
-            self.authenticator.trail.denial(error, None, self.key, self)
-            await self.refuse(error)
-            return
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                await turn.enter_async_context(self.provider.turn())
+                state, sign_in = await self._sign_in()
+            except DaasError as error:
+                cause = error.details.get("cause", "-")
+                self.log.warning("Sign-in refused: code=%s cause=%s provider=%s", error.code, cause, self.key)
+                self.authenticator.trail.denial(error, None, self.key, self)
+                await self.refuse(error)
+                return
+            await self._admit(state, sign_in)
+
+    async def _admit(self, state: SignInState, sign_in: SignIn) -> None:
         if state.purpose == PROVE:
             await self._prove(state, sign_in)
             return

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import requests
 
+from jupyterhub_daas.authenticators.openid.provider import SIGN_INS_AT_ONCE
 from tests.authenticators.portal import PASSWORD, Portal
 from tests.authenticators.test_callback import assert_refused, begin, finish
 from tests.support.sign_in import sign_in_with_account, sign_in_with_provider
@@ -60,3 +61,20 @@ def test_a_code_that_was_not_redeemed_in_time_is_not_tried_again(portal: Portal)
     asked = portal.umbrella.asked["token"]
     assert_refused(portal, session, finish(session, url))
     assert portal.umbrella.asked["token"] == asked
+
+
+def test_whoever_signs_in_at_once_takes_turns_at_a_provider(portal: Portal) -> None:
+    """A provider that answers one after the other is not asked by all of a class at the same moment."""
+    browsers = [portal.visit() for _ in range(2 * SIGN_INS_AT_ONCE)]
+    urls = [begin(portal, each) for each in browsers]
+    portal.umbrella.most_inside = 0
+    portal.umbrella.hanging.add("/token")
+    with ThreadPoolExecutor(len(urls)) as pool:
+        waiting = [pool.submit(finish, *each) for each in zip(browsers, urls, strict=True)]
+        wait_until(lambda: portal.umbrella.inside >= SIGN_INS_AT_ONCE, 30, what="the hub asks the provider")
+        portal.umbrella.hanging.clear()
+    assert portal.umbrella.most_inside == SIGN_INS_AT_ONCE
+    # Those that hung for long may have been given up on a slow machine; the others then come in.
+    found = [each.result().status_code for each in waiting]
+    assert set(found) <= {302, 503}
+    assert found.count(302) >= SIGN_INS_AT_ONCE

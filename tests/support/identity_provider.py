@@ -53,6 +53,8 @@ class IdentityProvider(ThreadedServer):
         self.algorithm = "RS256"
         self.key: RSAKey | ECKey | OKPKey = RSAKey.generate_key(2048)
         self.kid = "first"
+        # How many requests it has, and has had at once.
+        self.inside = self.most_inside = 0
         self.be_honest()
         # What it remembers.
         self.asked: Counter[str] = Counter()
@@ -114,10 +116,15 @@ class IdentityProvider(ThreadedServer):
 
     @web.middleware
     async def _hang(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        while request.path in self.hanging:
-            self.asked[f"hanging {request.path}"] += 1
-            await asyncio.sleep(0.05)
-        return await handler(request)
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        try:
+            while request.path in self.hanging:
+                self.asked[f"hanging {request.path}"] += 1
+                await asyncio.sleep(0.05)
+            return await handler(request)
+        finally:
+            self.inside -= 1
 
     def _note(self, place: str) -> None:
         self.asked[place] += 1

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -31,6 +31,10 @@ JUST_NOW = 300
 RETRY_AFTER = 3.0
 KEYS_LAST = 3600.0
 EARLY = 30
+# A class that signs in at once waits here, and not at the provider and the services, where the time of each
+# question runs out. For a provider that hangs nobody waits long.
+SIGN_INS_AT_ONCE = 8
+ROOM_SECONDS = 30.0
 # Causes of a refusal that say no more than that the grant is over.
 GRANT_ENDED = frozenset({"invalid_grant", "userinfo_refused", "no_refresh_token"})
 
@@ -92,6 +96,7 @@ class OpenIDProvider:
         self._tried_at = float("-inf")
         self._fault: UpstreamError | None = None
         self._finding = asyncio.Lock()
+        self._room = asyncio.Semaphore(SIGN_INS_AT_ONCE)
         self._keys: tuple[tokens.SigningKey, ...] = ()
         self._keys_at = float("-inf")
 
@@ -134,6 +139,18 @@ class OpenIDProvider:
             self._fault = error
         finally:
             self._tried_at = time.monotonic()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold one of the few places for a sign-in; raise UpstreamUnavailableError if none gets free."""
+        try:
+            await asyncio.wait_for(self._room.acquire(), ROOM_SECONDS)
+        except asyncio.TimeoutError:
+            raise transport.no_answer(self.settings.title) from None
+        try:
+            yield
+        finally:
+            self._room.release()
 
     async def authorization_url(self, state: SignInState, redirect_uri: str) -> str:
         """Return where to send the browser."""

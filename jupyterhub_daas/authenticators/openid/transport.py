@@ -54,9 +54,7 @@ async def fetch(
         ):
             status, body = response.status, await _read(response, provider)
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-        raise UpstreamUnavailableError(
-            f"{provider} does not answer. Please try again in a few minutes.", service=provider
-        ) from error
+        raise no_answer(provider) from error
     if status >= 500 or status == _BUSY:
         raise UpstreamUnavailableError(
             f"{provider} reports a fault of its own. Please try again in a few minutes.", service=provider
@@ -85,6 +83,13 @@ def _parse(body: bytes, status: int, provider: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise nonsense(provider)
     return found
+
+
+def no_answer(provider: str) -> UpstreamUnavailableError:
+    """Return the error of a provider that is away or does not answer in time."""
+    return UpstreamUnavailableError(
+        f"{provider} does not answer. Please try again in a few minutes.", service=provider
+    )
 
 
 def nonsense(provider: str) -> UpstreamAnswerError:
