@@ -311,6 +311,11 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
         """Make nobody an administrator here: the role's group carries the scopes."""
         return False
 
+    async def add_user(self, user: Any) -> None:
+        """Let others have their turn: what the hub writes at a first sign-in would be one long step."""
+        super().add_user(user)
+        await asyncio.sleep(0)
+
     async def authenticate(self, handler: Any, data: Any) -> dict[str, Any] | None:
         """Return the auth model of an arrival that the gate admits; SignInRefusedError says why not."""
         identity, provider, names_person, claims = None, "", False, dict[str, Any]()
