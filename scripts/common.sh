@@ -12,7 +12,7 @@ digest() { sha256sum | cut -d' ' -f1; }
 # Install Debian packages as root, or with sudo, or say what to do.
 install_packages() {
   command -v apt-get >/dev/null || die "these are missing: $*. Install them and start again."
-  local sudo=() log
+  local sudo=() log lock
   if ((EUID != 0)); then
     sudo=(sudo)
     # Without a terminal nobody can type a password.
@@ -20,6 +20,9 @@ install_packages() {
     command -v sudo >/dev/null && "${sudo[@]}" true 2>/dev/null ||
       die "Debian packages are missing. As root: apt-get install --no-install-recommends $*"
   fi
+  # Labs that are brought up at once install one after the other.
+  exec {lock}</var/lib/dpkg
+  flock "$lock"
   say "Installing Debian packages: $*"
   log=$(mktemp)
   if ! { ${sudo[@]+"${sudo[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get update &&
@@ -28,6 +31,7 @@ install_packages() {
     grep -E '^(E|W):' "$log" | tail -n 3 >&2 || true
     die "the Debian packages could not be installed; the whole output is in $log. By hand: apt-get install $*"
   fi
+  exec {lock}<&-
   rm -f -- "$log"
 }
 
