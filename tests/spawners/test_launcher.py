@@ -28,7 +28,9 @@ ESCAPES = {
 class Session:
     """A supervised shell command as the local backend would start it."""
 
-    def __init__(self, folder: Path, command: list[str], *, session_id: str, grace: float = 0.5) -> None:
+    def __init__(
+        self, folder: Path, command: list[str], *, session_id: str, grace: float = 0.5, let_go: bool = True
+    ) -> None:
         prefix, uid = unprivileged()
         self.session_id = session_id
         home = folder / "home"
@@ -61,9 +63,12 @@ class Session:
             env=environment,
             pass_fds=(its_end,),
             start_new_session=True,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
         )
         os.close(its_end)
+        assert self.process.stdin is not None
+        with self.process.stdin as go:
+            go.write(b"1" if let_go else b"")
         with os.fdopen(report, "rb") as file:
             self.said = file.read().decode()
 
@@ -104,6 +109,14 @@ def test_reports_nothing_when_the_command_was_started(launch: Callable[..., Sess
     session = launch(["/bin/sh", "-c", "exit 0"])
     assert session.said == ""
     assert session.process.wait(10) == 0
+
+
+def test_starts_nothing_if_the_hub_is_gone_before_it_is_under_its_limits(
+    launch: Callable[..., Session],
+) -> None:
+    session = launch(["/bin/sh", "-c", "touch started"], let_go=False)
+    assert session.process.wait(10) == 1
+    assert not list(session.home.iterdir())
 
 
 def test_reports_a_command_that_is_not_there(launch: Callable[..., Session]) -> None:
@@ -198,7 +211,7 @@ def test_refuses_to_supervise_as_root(tmp_path: Path) -> None:
     order |= {"command": ["/usr/bin/touch", str(tmp_path / "ran")], "grace": 1}
     command = [sys.executable, "-I", "-S", launcher.__file__]
     environment = {launcher.ORDER: json.dumps(order), launcher.PROPOSAL: "1"}
-    done = subprocess.run(command, env=environment, pass_fds=(its_end,), check=False)
+    done = subprocess.run(command, env=environment, pass_fds=(its_end,), input=b"1", check=False)
     os.close(its_end)
     with os.fdopen(report) as file:
         assert file.read() == "A session never runs as root."

@@ -90,7 +90,11 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     (folder / "homes").mkdir()
     (folder / "homes").chmod(0o711)
     accounts = Accounts(folder / "homes")
-    stack = Stack(folder / "stack", settings=small_settings(), as_root=True)
+    sizes = {
+        key: {"title": key.title(), "cpus": 0.25, "memory": "200M", "storage": "1G"}
+        for key in ("small", "medium")
+    }
+    stack = Stack(folder / "stack", settings=small_settings(flavours=sizes), as_root=True)
     try:
         real_directory(stack)
         lay_out(stack)
@@ -135,6 +139,20 @@ def test_every_process_of_a_session_is_the_persons(sessions: Portal) -> None:
     family = sessions.family(sessions.session_id("brave-curie", "amara"))
     assert len(family) >= 3
     assert {Path(f"/proc/{pid}").stat().st_uid for pid in family} == {pwd.getpwnam("amara").pw_uid}
+
+
+def test_a_session_is_held_to_its_flavour(sessions: Portal) -> None:
+    eats = "import sys; sys.stdout.write(str(len(bytearray(600 << 20))))"
+    assert shell(sessions, "amara", f"python3 -c '{eats}'; echo ended with $?").endswith("ended with 137\n")
+    spins = "import time; end = time.monotonic() + 2\nwhile time.monotonic() < end: pass\n"
+    used = shell(sessions, "amara", f"python3 -c '{spins}print(time.process_time())'")
+    # A quarter of a cpu for two seconds, and what a period may leave over.
+    assert float(used) < 0.8
+    # The session itself goes on, and can't leave its group.
+    own = shell(sessions, "amara", "grep :memory: /proc/self/cgroup | cut -d: -f3").strip()
+    assert own.endswith(sessions.session_id("brave-curie", "amara"))
+    above = f"/sys/fs/cgroup/memory{own.rpartition('/')[0]}/cgroup.procs"
+    assert "ermission denied" in shell(sessions, "amara", f"echo $$ >{above}")
 
 
 def test_one_person_cannot_read_the_others_files(sessions: Portal) -> None:
@@ -237,3 +255,5 @@ def test_stopping_ends_all_of_a_persons_session_and_nothing_of_the_others(sessio
     uid = pwd.getpwnam("amara").pw_uid
     assert subprocess.run(["pgrep", "-u", str(uid)], capture_output=True, check=False).stdout == b""
     assert sessions.family(ids["bruno"]) == before
+    groups = [each.name for each in Path("/sys/fs/cgroup/memory").rglob("*") if each.name in ids.values()]
+    assert groups == [ids["bruno"]]

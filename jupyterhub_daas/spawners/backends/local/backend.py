@@ -5,6 +5,7 @@ ordinary person and all sessions share her account, each with a home of its own:
 """
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 from jupyterhub.utils import random_port
 from pydantic import Field
 
-from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Profile
+from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.people import Person
@@ -27,8 +28,16 @@ from jupyterhub_daas.spawners.backends.local.accounts import (
     find_account,
     shared_account,
 )
+from jupyterhub_daas.spawners.backends.local.control_groups import (
+    ControlGroups,
+    Limiting,
+    NoControlGroupsError,
+    find_groups,
+)
 from jupyterhub_daas.spawners.backends.local.logs import Logs, read_end
 from jupyterhub_daas.spawners.backends.local.session import LocalSession
+
+log = logging.getLogger("jupyterhub_daas.spawners")
 
 DESKTOP_SCRIPT = Path(__file__).with_name("desktop.sh")
 KILL_SECONDS = 10.0
@@ -41,9 +50,11 @@ class LocalOptions(Model):
     """The facility's options for this backend.
 
     `command` starts the single-user server and `python` runs the supervisor: both must be readable for the
-    people. `homes` is where a demo keeps the homes; `path` is the PATH of sessions; `variables` are added.
+    people. `limits` says whether sessions are held to the memory and cpus of their flavour. `homes` is where
+    a demo keeps the homes; `path` is the PATH of sessions; `variables` are added.
     """
 
+    limits: Limiting = Limiting.AUTO
     homes: str | None = None
     command: Words = (sys.executable, "-m", "jupyterhub.singleuser")
     python: str = sys.executable
@@ -71,6 +82,7 @@ class LocalBackend(Backend):
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self.options = parse_options(LocalOptions, options, "DaasSpawner.backends.local")
         self._logs = Logs()
+        self._groups = self._find_groups()
         root = os.geteuid() == 0
         if shared_account and root:
             raise ConfigurationError(
@@ -89,6 +101,35 @@ class LocalBackend(Backend):
                 "DaasSpawner.backends.local.homes: a shared account needs a folder for the people's homes.",
                 field="DaasSpawner.backends.local.homes",
             )
+
+    def _find_groups(self) -> ControlGroups | None:
+        limits = self.options.limits
+        # A demo's sessions are nobody's but the hub's own, and it has no rights to make groups.
+        if limits is Limiting.OFF or (limits is Limiting.AUTO and self.shared_account):
+            return None
+        try:
+            groups = find_groups(self.hub_id)
+        except NoControlGroupsError as error:
+            words = f"This machine does not let us hold sessions to their memory and CPUs ({error})."
+            if limits is Limiting.REQUIRED:
+                field = "DaasSpawner.backends.local.limits"
+                raise ConfigurationError(f"{field}: {words}", field=field) from error
+            log.warning("%s A session can take all that the machine has.", words)
+            return None
+        groups.sweep()
+        return groups
+
+    def limit(self, session_id: str, flavour: Flavour, pid: int) -> None:
+        """Hold a process, and with it all that it will start, to a flavour. Blocks for a moment."""
+        if self._groups is None:
+            return
+        try:
+            self._groups.make(session_id, flavour)
+            self._groups.enter(session_id, pid)
+        except OSError as error:
+            raise BackendError(
+                "The session cannot be held to its size. Please tell the support team.", cause=str(error)
+            ) from error
 
     def child_classes(self) -> tuple[type[LocalSession], ...]:
         """Return the class of this backend's children."""
@@ -160,6 +201,8 @@ class LocalBackend(Backend):
                 "Some processes of the session could not be ended. Please tell the support team.",
                 processes=sorted(left.members),
             )
+        if self._groups is not None:
+            await asyncio.to_thread(self._groups.remove, session_id)
 
 
 def _default_url(launch: Launch) -> str:

@@ -370,6 +370,8 @@ def main() -> int:
     os.set_inheritable(report, False)
     # Blocked before the first fork, so that no request to stop is lost between two steps.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
+    if not os.read(0, 1):  # the hub writes when we are under our limits; one that was killed does not
+        return 1
     try:
         if os.geteuid() == 0:
             raise LaunchError("A session never runs as root.")

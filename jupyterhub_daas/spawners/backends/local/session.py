@@ -11,8 +11,8 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from subprocess import DEVNULL, Popen
-from typing import TYPE_CHECKING, Any, cast
+from subprocess import DEVNULL, PIPE, Popen
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
@@ -80,6 +80,7 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
         account = await self._local.find_account(self._started.person)
         try:
             report = self._start_guard(account)
+            await asyncio.to_thread(self._let_go)
             if refusal := await _read_all(report):
                 raise BackendError(refusal)
             await self._wait_until_it_listens()
@@ -119,7 +120,7 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
                 [self._local.options.python, "-I", "-S", str(LAUNCHER)],
                 env=environment,
                 cwd="/",
-                stdin=DEVNULL,
+                stdin=PIPE,
                 stdout=DEVNULL,
                 stderr=DEVNULL,
                 pass_fds=(its_end,),
@@ -134,6 +135,13 @@ class LocalSession(LocalProcessSpawner):  # type: ignore[misc]  # jupyterhub shi
         self.pid = self.proc.pid
         self.log.info("Started session %s of %s as process %d", self.session_id, self.user.name, self.pid)
         return report
+
+    def _let_go(self) -> None:
+        """Put the guard under the limits of the session, then let it begin. Blocks for a moment."""
+        # A guard that has ended meanwhile is noticed next.
+        with contextlib.suppress(BrokenPipeError), cast("IO[bytes]", self.proc.stdin) as go:
+            self._local.limit(self.session_id, self._started.flavour, self.pid)
+            go.write(b"1")
 
     async def _wait_until_it_listens(self) -> None:
         pause = 0.05
