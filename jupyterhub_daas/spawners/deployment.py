@@ -22,6 +22,7 @@ from jupyterhub_daas.spawners.waiting import LineOptions, WaitingLine
 KNOWN = {
     "local": "jupyterhub_daas.spawners.backends.local:LocalBackend",
     "kubernetes": "jupyterhub_daas.spawners.backends.kubernetes:KubernetesBackend",
+    "podman": "jupyterhub_daas.spawners.backends.podman:PodmanBackend",
     "slurm": "jupyterhub_daas.spawners.backends.slurm:SlurmBackend",
 }
 # The hub calls these on the front spawner only: on a child's class they would silently never run.
