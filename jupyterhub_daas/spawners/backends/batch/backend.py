@@ -36,6 +36,7 @@ OWN = ".daas"
 class BatchBackend(Backend):
     """Sessions as jobs of a scheduler."""
 
+    own_queue = True
     transport: Transport
     options: BatchOptions
     software_model: ClassVar[type[Software]] = Software
