@@ -165,6 +165,10 @@ def test_an_end_is_told_with_who_asked_for_it_and_why(portal: Portal, told: Any)
         portal.wait_ready(NAME)
         assert end(portal, {"cause": cause}, token_of["bruno"]) in (403, 404)
         assert end(portal, {"cause": {"reason": "because"}}, token_of["lifecycle"]) == 400
+        # Another site could have her browser send her cookies.
+        cookies = stack.login("amara")
+        forged = cookies.delete(f"{stack.api}/users/amara/servers/{NAME}", timeout=60)
+        assert forged.status_code == 403
         assert portal.model(NAME)["ready"]
         assert end(portal, body, token_of[who]) == 204
         stop = told(NAME, count, "stop")[-1]
