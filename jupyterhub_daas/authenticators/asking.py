@@ -18,6 +18,7 @@ from jupyterhub_daas.authenticators.attempts import AttemptLimit, network
 from jupyterhub_daas.authenticators.gate import MONITORS
 from jupyterhub_daas.authenticators.proofs import ASKING_LIFETIME, Proof
 from jupyterhub_daas.core.access_requests import MAX_MESSAGE, AccessRequest, AskedAccess, RequestState
+from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import (
     AccountUnknownError,
@@ -115,14 +116,14 @@ class AccessRequestHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub shi
             each.source.issuer == proof.identity.issuer and each.settings.person == "username"
             for each in self.authenticator.passwords.sources.values()
         )
-        username = proof.identity.subject if own else None
+        # Such an account is nobody else's than its name says, whether the directory knows her yet or not.
+        username = proof.identity.subject if own and matches(USERNAME, proof.identity.subject) else None
         try:
             await self.authenticator.gate.resolve(proof.identity, facility_account=own)
         except UpstreamError as away:
             return None, away
         except DaasError as refusal:
-            known = username if isinstance(refusal, NoEntryError) else None
-            return Asker(proof, known, refusal), None
+            return Asker(proof, username, refusal), None
         return Asker(proof, username, None), None
 
     async def _ask(self, asker: Asker, given: dict[str, str]) -> None:
