@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.guides import provider_of
 from tests.support.sign_in import browser, first_form, sign_in_with_account, sign_in_with_provider
 from tests.support.stack import ISSUER, Stack, xsrf_of
-from tests.support.umbrella import Umbrella
+from tests.support.umbrella import SECRET, Umbrella
 from tests.support.waiting import wait_until
 
 EXTRA = "c.DaasAuthenticator.providers = {providers!r}\n"
@@ -37,9 +38,17 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Umbrella]:
 def whole(
     umbrella: Umbrella, keycloak: Umbrella, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The portal with both."""
-    providers = [umbrella.settings(), keycloak.settings(key="keycloak", title="Facility Keycloak")]
-    made = Stack(tmp_path_factory.mktemp("linking"), extra=EXTRA.format(providers=providers))
+    """The portal with both, set up as the guides say."""
+    folder = tmp_path_factory.mktemp("linking")
+    providers = []
+    for provider, guide in ((umbrella, "umbrella-id.md"), (keycloak, "keycloak.md")):
+        settings = provider_of(guide)
+        secret = folder / f"{settings['key']}.secret"
+        secret.write_text(f"{SECRET}\n")
+        providers.append(
+            settings | {"issuer": provider.issuer, "client_id": "hub", "client_secret_file": str(secret)}
+        )
+    made = Stack(folder, extra=EXTRA.format(providers=providers))
     directory = made.folder / "facility.yaml"
     directory.write_text(directory.read_text().replace(ISSUER, umbrella.issuer))
     umbrella.start(made.url)
