@@ -6,6 +6,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 program=kubernetes-lab
+# shellcheck source=scripts/common.sh
+source "$here/../../../scripts/common.sh"
 if ((EUID == 0)); then
   cache=${DAAS_CACHE:-/var/cache/jupyterhub-daas}
 else
@@ -17,6 +19,7 @@ bin=$home/bin
 run=${DAAS_KUBERNETES_LAB:-$home/run}
 ((${#run} <= 60)) || run=/var/lib/daas-kubernetes-lab-$(cksum <<<"$run" | cut -d' ' -f1)
 
+# What is printed on stdout is read by eval.
 say() { printf '%s %4ds: %s\n' "$program" $SECONDS "$*" >&2; }
 die() { say "FAILED: $*"; exit 1; }
 
