@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tests.support.waiting import wait_for, wait_until
 NAME, OTHER = "brave-curie", "calm-bohr"
 MIB = 1 << 20
 UID, GROUP = 20001, 21210
-# Names that no cluster has.
 ABSENT = "localhost/absent@sha256:" + "0" * 64
 FURTHER: dict[str, dict[str, Any]] = {
     "absent": {"image": ABSENT},
@@ -101,6 +100,11 @@ def start(portal: Portal, name: str = NAME, **more: str) -> str:
     return portal.session_id(name)
 
 
+def progress(portal: Portal, name: str) -> AbstractContextManager[Iterator[str]]:
+    """Read what the person reads while a session starts."""
+    return portal.stack.admin_stream(f"/users/amara/servers/{name}/progress", seconds=portal.patience)
+
+
 def python(program: str) -> str:
     """Return the shell command for a program."""
     return f"/usr/bin/python3 -c {shlex.quote(program)}"
@@ -113,17 +117,12 @@ def test_a_session_is_the_person_and_nobody_else(portal: Portal) -> None:
     start(portal)
     assert portal.run(NAME, "id -u; id -g; id -G").split() == [str(UID), str(UID), str(UID), str(GROUP)]
     status = dict(line.split(":\t", 1) for line in portal.run(NAME, "cat /proc/self/status").splitlines())
-    assert {key: int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapBnd")} == dict.fromkeys(
-        ("CapInh", "CapPrm", "CapEff", "CapBnd"), 0
-    )
+    assert [int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapBnd")] == [0, 0, 0, 0]
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
     assert portal.run(NAME, "ls -d /var/run/secrets 2>/dev/null") == ""
-    assert portal.run(NAME, "echo $HOME; echo $USER; echo $DAAS_FOLDER").split() == [
-        "/home/amara",
-        "amara",
-        f"/home/amara/proposals/{PROPOSAL}",
-    ]
+    folder = f"/home/amara/proposals/{PROPOSAL}"
+    assert portal.run(NAME, "echo $HOME $USER $DAAS_FOLDER").split() == ["/home/amara", "amara", folder]
 
 
 def test_data_is_read_only_or_writable_as_said(portal: Portal) -> None:
@@ -148,7 +147,6 @@ def test_a_session_cannot_take_more_memory_than_its_size(portal: Portal) -> None
     start(portal)
     taken = "import sys; taken = b'x' * (int(sys.argv[1]) << 20); print(len(taken) >> 20)"
     assert portal.run(NAME, f"{python(taken)} 100; echo $?") == "100\n0\n"
-    # Killed, and with it nothing else of the session.
     assert portal.run(NAME, f"{python(taken)} 400; echo $?").split()[-1] == "137"
     assert portal.run(NAME, "echo here") == "here\n"
 
@@ -222,10 +220,23 @@ def test_a_size_that_no_machine_has_is_refused_at_once(portal: Portal) -> None:
     assert portal.held("amara") == {}
 
 
+def test_a_namespace_that_is_full_says_so(portal: Portal, backend: Kubernetes) -> None:
+    place = ("-n", backend.namespace)
+    backend.cluster.kubectl("create", "quota", "room", "--hard=pods=0", *place)
+    try:
+        wait_until(lambda: "hard" in backend.cluster.get("quota", *place)[0].get("status", {}), 60)
+        with quiet_log(portal.stack):
+            message = portal.refusal(NAME, wanted())
+            assert "set aside for sessions is full" in message
+            assert "exceeded quota" not in message
+            wait_until(lambda: not portal.held("amara"), 30)
+    finally:
+        backend.cluster.kubectl("delete", "quota", "room", *place)
+
+
 def test_a_start_tells_how_far_it_is(portal: Portal) -> None:
     portal.start(NAME, wanted("slow"))
-    path = f"/users/amara/servers/{NAME}/progress"
-    with portal.stack.admin_stream(path, seconds=portal.patience) as lines:
+    with progress(portal, NAME) as lines:
         told = [json.loads(line[5:])["message"] for line in lines if line.startswith("data:")]
     positions = [
         next((number for number, text in enumerate(told) if text.startswith(words)), None)
@@ -244,8 +255,7 @@ def test_a_gpu_is_waited_for(portal: Portal, backend: Kubernetes) -> None:
         (pod,) = backend.pods(portal.hub_id)
         assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
         assert portal.start(OTHER, wanted(flavour="gpu")).status_code == 202
-        path = f"/users/amara/servers/{OTHER}/progress"
-        with portal.stack.admin_stream(path, seconds=portal.patience) as lines:
+        with progress(portal, OTHER) as lines:
             assert any("a free GPU" in line for line in lines)
         portal.stop(NAME, remove=True)
         portal.wait_ready(OTHER)
