@@ -1,5 +1,6 @@
 """The objects that a cluster gets, compared whole: what is not asked for here is not in them."""
 
+import grp
 import json
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError
+from jupyterhub_daas.spawners.backends.kubernetes.backend import gids_of
 from jupyterhub_daas.spawners.backends.kubernetes.options import (
     KubernetesOptions,
     KubernetesProfileOptions,
@@ -352,6 +355,19 @@ def test_refuses_root_and_nobody_known(wrong: dict[str, object]) -> None:
     person = {"username": "amara", "uid": 20001, "gid": 30001, **wrong}
     with pytest.raises(ValidationError):
         launch(person=person)
+
+
+def test_groups_become_the_numbers_that_somebody_knows(caplog: pytest.LogCaptureFixture) -> None:
+    person = Person(username="amara", uid=20001, gid=30001, groups=("id14", "daemon", "nobody-knows"))
+    assert gids_of(person, {"id14": 40014, "daemon": 7}) == [40014, 7]
+    assert "nobody-knows" in caplog.text
+    # Else the hub's machine is asked.
+    assert gids_of(person, {"id14": 40014}) == [40014, grp.getgrnam("daemon").gr_gid]
+
+
+def test_refuses_the_group_of_root() -> None:
+    with pytest.raises(BackendError, match="root's group"):
+        gids_of(Person(username="amara", uid=20001, gid=30001, groups=("root",)), {})
 
 
 def test_no_secret_is_in_a_pod() -> None:

@@ -147,7 +147,7 @@ class KubernetesBackend(Backend):
                 "LOGNAME": person.username,
                 "DAAS_FOLDER": f"{home}/proposals/{launch.proposal}",
             },
-            gids=await asyncio.to_thread(_gids, person, self.options.groups),
+            gids=await asyncio.to_thread(gids_of, person, self.options.groups),
         )
         made = await patiently(lambda: self._create(launch, pod), child.start_timeout)
         secret = build_secret(made, child.api_token)
@@ -306,7 +306,7 @@ def _default_url(launch: Launch) -> str:
     return f"/lab/tree/proposals/{launch.proposal}" if launch.mounts else "/lab"
 
 
-def _gids(person: Person, known: Mapping[str, int]) -> list[int]:
+def gids_of(person: Person, known: Mapping[str, int]) -> list[int]:
     """Return the numbers of a person's groups; one that nobody knows is left out and so grants nothing."""
     found = []
     for name in person.groups:
