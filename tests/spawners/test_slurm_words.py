@@ -101,6 +101,7 @@ def test_says_when_it_is_expected_to_start() -> None:
         ("PartitionDown", "takes no sessions"),
         ("PartitionTimeLimit", "as long as"),
         ("AssocMaxCpuPerJobLimit", "smaller flavour"),
+        ("AssocMaxWallDurationPerJobLimit", "as long as"),
         ("QOSMaxMemoryPerJob", "smaller flavour"),
         ("BadConstraints", "never run"),
         ("InvalidQOS", "never run"),

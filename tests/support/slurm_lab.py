@@ -23,7 +23,8 @@ class SlurmLab:
     """Start a Slurm, ask it, and break it.
 
     `prefix` is the command that changes the account: then everything, jobs included, is that account's.
-    Without it root's Slurm has `accounts`; `whole` adds a database and REST.
+    Without it root's Slurm has `accounts`; `database` adds slurmdbd with associations and limits, `rest`
+    slurmrestd.
     """
 
     def __init__(
@@ -32,7 +33,8 @@ class SlurmLab:
         *,
         prefix: Sequence[str] = (),
         accounts: Sequence[str] = (),
-        whole: bool = False,
+        database: bool = False,
+        rest: bool = False,
     ) -> None:
         self.folder, self._prefix = folder, list(prefix)
         self._variables = {
@@ -40,8 +42,8 @@ class SlurmLab:
             "HOME": str(folder),
             "DAAS_SLURM_LAB": str(folder),
             "DAAS_SLURM_ACCOUNTS": " ".join(accounts),
-            "DAAS_SLURM_DATABASE": str(int(whole)),
-            "DAAS_SLURM_REST": str(int(whole)),
+            "DAAS_SLURM_DATABASE": str(int(database)),
+            "DAAS_SLURM_REST": str(int(rest)),
             "SLURM_CONF": self.conf,
         }
         self.rest_url = ""

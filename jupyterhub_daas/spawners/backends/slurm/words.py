@@ -79,6 +79,8 @@ HOPELESS_WORDS: Mapping[str, str] = {
     "PartitionTimeLimit": _TOO_LONG,
     "QOSTimeLimit": _TOO_LONG,
     "AssociationTimeLimit": _TOO_LONG,
+    "AssocMaxWall": _TOO_LONG,
+    "QOSMaxWall": _TOO_LONG,
 }
 
 ENDS: Mapping[str, str] = {
