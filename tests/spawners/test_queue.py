@@ -10,7 +10,11 @@ from tests.support.waiting import wait_until
 
 PEOPLE = ("amara", "bruno", "edgar")
 HOLDER = {"proposal": "20190417", "environment": "works"}
-EXTRA = 'c.DaasSpawner.backends = {"local": {"capacity": {"machines": 1, "cpus": 3}}}'
+# The hub's own limit would answer 429 to a person instead of letting her wait: it must be off.
+EXTRA = """
+c.DaasSpawner.backends = {"local": {"capacity": {"machines": 1, "cpus": 3}}}
+assert c.JupyterHub.concurrent_spawn_limit == 0
+"""
 
 
 @pytest.fixture(scope="module")
