@@ -13,7 +13,7 @@ from jupyterhub_daas.spawners.backends.podman import PodmanBackend
 from jupyterhub_daas.spawners.backends.podman.api import join_log
 from jupyterhub_daas.spawners.backends.podman.container import build_container
 from jupyterhub_daas.spawners.backends.podman.options import PodmanOptions, PodmanProfileOptions
-from tests.spawners.backends.podman import Podman
+from tests.spawners.backends.podman import Podman, held
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
 from tests.support.labs import Labs
 from tests.support.waiting import wait_until
@@ -28,9 +28,10 @@ EATS = "import sys; sys.stdout.write(str(len(bytearray(600 << 20))))"
 
 
 @pytest.fixture(scope="module")
-def podman(labs: Labs) -> Podman:
-    """The lab."""
-    return Podman(labs.up("podman"))
+def podman(labs: Labs) -> Iterator[Podman]:
+    """The lab, whose service nobody kills meanwhile."""
+    with held(alone=False):
+        yield Podman(labs.up("podman"))
 
 
 @pytest.fixture(scope="module")

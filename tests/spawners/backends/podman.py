@@ -1,5 +1,6 @@
 """Sessions as containers of the lab's Podman, by a hub that is not root but may use its socket."""
 
+import fcntl
 import json
 import os
 import signal
@@ -11,11 +12,21 @@ from typing import Any
 
 from tests.spawners.backends.base import BackendUnderTest
 from tests.spawners.portal import SERVER
-from tests.support.labs import LABS
+from tests.support.labs import LABS, cache
 from tests.support.stack import unprivileged
 from tests.support.waiting import wait_until
 
 HUB, SESSION = "jupyterhub-daas/hub", "jupyterhub-daas/session"
+
+
+@contextmanager
+def held(*, alone: bool) -> Iterator[None]:
+    """Keep other workers from killing or starting the lab's service meanwhile, or from using it at all."""
+    path = cache() / "labs" / "podman.held"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 class PodmanLab:
@@ -123,8 +134,9 @@ class Podman(BackendUnderTest):
     @contextmanager
     def away(self) -> Iterator[None]:
         """Kill Podman's service: the containers run on."""
-        self.podman.kill()
-        try:
-            yield
-        finally:
-            self.podman.mend()
+        with held(alone=True):
+            self.podman.kill()
+            try:
+                yield
+            finally:
+                self.podman.mend()
