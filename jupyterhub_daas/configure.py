@@ -25,6 +25,7 @@ from jupyterhub_daas.services.environment import (
     URLS_VARIABLE,
     read_settings,
 )
+from jupyterhub_daas.services.parent import PARENT_VARIABLE
 from jupyterhub_daas.services.portal.look import Look
 from jupyterhub_daas.spawners.names import SessionGate
 
@@ -87,6 +88,7 @@ def _set_services(
                 SETTINGS_VARIABLE: str(settings),
                 DATABASE_VARIABLE: database_url(name),
                 URLS_VARIABLE: json.dumps(dict(urls)),
+                PARENT_VARIABLE: str(os.getpid()),
             },
             "oauth_no_confirm": True,
             "display": False,

@@ -23,7 +23,7 @@ from jupyterhub_daas.errors import ConfigurationError, DaasError
 from jupyterhub_daas.services.documentation import render_documentation
 from jupyterhub_daas.services.environment import ServiceEnvironment
 from jupyterhub_daas.services.handlers import MAX_BODY, NotFoundHandler, _AnswersErrors
-from jupyterhub_daas.services.parent import die_with_parent
+from jupyterhub_daas.services.parent import PARENT_VARIABLE, die_with_parent
 
 log = logging.getLogger("jupyterhub_daas.services")
 
@@ -152,7 +152,7 @@ def run(name: str, build: Build) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # At INFO the hub's library writes what XSRF tokens are made of.
     logging.getLogger("tornado.application").setLevel(logging.WARNING)
-    die_with_parent()
+    die_with_parent(os.environ.get(PARENT_VARIABLE, ""))
     try:
         asyncio.run(_serve(ServiceEnvironment.read(name), build))
     except ConfigurationError as error:

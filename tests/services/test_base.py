@@ -319,6 +319,8 @@ class TestStartAndEnd:
             ({}, "a: [", "daas.yaml"),
             ({"DAAS_DATABASE_URL": "mysql://u:my-secret@host/db"}, "", "use sqlite or postgresql"),
             ({"DAAS_DATABASE_URL": "nonsense"}, "", "The database URL can't be read"),
+            # As for a service whose hub was killed before it had come up.
+            ({"DAAS_PARENT": "1"}, "", "ended before it began"),
         ],
     )
     def test_says_what_is_wrong_and_does_not_start(
