@@ -24,7 +24,7 @@ class SlurmLab:
 
     `prefix` is the command that changes the account: then everything, jobs included, is that account's.
     Without it root's Slurm has `accounts`; `database` adds slurmdbd with associations and limits, `rest`
-    slurmrestd.
+    slurmrestd. Each node has `cpus`.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class SlurmLab:
         accounts: Sequence[str] = (),
         database: bool = False,
         rest: bool = False,
+        cpus: int = 16,
     ) -> None:
         self.folder, self._prefix = folder, list(prefix)
         self._variables = {
@@ -44,6 +45,7 @@ class SlurmLab:
             "DAAS_SLURM_ACCOUNTS": " ".join(accounts),
             "DAAS_SLURM_DATABASE": str(int(database)),
             "DAAS_SLURM_REST": str(int(rest)),
+            "DAAS_SLURM_CPUS": str(cpus),
             "SLURM_CONF": self.conf,
         }
         self.rest_url = ""
