@@ -187,10 +187,8 @@ class DaasSpawner(DelegatingSpawner):
         session_id = secrets.token_hex(8)
         self._trail.begin(session_id)
         try:
-            admission = await self._admit(session_id)
-            self._trail.admitted(admission.launch, admission.role)
-            self._build_child(admission.launch)
-            await self._reserve(admission)
+            async with self.deployment.decisions:
+                admission = await self._decide(session_id)
             if await wait_for_turn(self, admission):
                 await self._admit_again(admission.launch.session_id)
             if admission.launch.mounts:
@@ -200,6 +198,13 @@ class DaasSpawner(DelegatingSpawner):
             self.child, self.record.running = None, False
             raise self._refusal(error) from error
         await maybe_future(super().run_pre_spawn_hook())
+
+    async def _decide(self, session_id: str) -> Admission:
+        admission = await self._admit(session_id)
+        self._trail.admitted(admission.launch, admission.role)
+        self._build_child(admission.launch)
+        await self._reserve(admission)
+        return admission
 
     async def _admit(self, session_id: str) -> Admission:
         self.tell(5, "Checking your account and the proposal")

@@ -3,8 +3,9 @@
 Made once per hub process, and checked whole before anything starts.
 """
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +40,11 @@ OUTER_ONLY = (
 )
 
 
+# How many starts are decided at once; the others wait in the order in which they came. All of a class that
+# starts together would otherwise keep each question waiting until its time is over.
+DECIDED_AT_ONCE = 8
+
+
 @dataclass(frozen=True)
 class Deployment:
     """The catalogue, the services and the backends."""
@@ -51,6 +57,7 @@ class Deployment:
     audit: AuditRecorder
     backends: Mapping[str, Backend]
     lines: Mapping[str, WaitingLine]
+    decisions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DECIDED_AT_ONCE))
 
 
 def build_deployment(

@@ -120,6 +120,11 @@ def halt(folder: Path, halts: dict[str, str]) -> None:
     (folder / "halts.json").write_text(json.dumps(halts))
 
 
+def halted(folder: Path) -> set[str]:
+    """Return which sessions are at their step."""
+    return {path.name.removeprefix("halted-") for path in folder.glob("halted-*")}
+
+
 def wait_halted(folder: Path, halts: dict[str, str]) -> None:
     """Wait until each session is at its step."""
     wait_until(
