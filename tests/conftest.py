@@ -4,12 +4,28 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.stack import Stack
 
 # How long an example takes says nothing about whether it holds: a busy machine must not fail a test.
 settings.register_profile("daas", deadline=None)
 settings.load_profile("daas")
+
+
+class ByFileAndBackend(LoadFileScheduling):
+    """Give each worker whole files; the suite of all backends, the longest of them, backend by backend."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        words = test.partition("[")[2].rstrip("]").split("-")
+        return f"{file}::{words[0]}" if file.endswith("/test_backends.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Say which tests stay together, where files do."""
+    return ByFileAndBackend(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
