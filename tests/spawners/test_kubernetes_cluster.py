@@ -10,8 +10,9 @@ from aiohttp import web
 
 from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError
 from jupyterhub_daas.spawners.backends.kubernetes import KubernetesBackend, cluster
-from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused, patiently
+from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused
 from jupyterhub_daas.spawners.backends.kubernetes.options import KubernetesOptions
+from jupyterhub_daas.spawners.backends.patience import patiently
 
 FORBIDDEN = 'pods is forbidden: User "hub" cannot list resource "pods" in API group "" in the namespace "a"'
 QUOTA = 'pods "a" is forbidden: exceeded quota: room, requested: pods=1, used: pods=2, limited: pods=2'

@@ -10,7 +10,7 @@ from jupyterhub_daas.errors import BackendUnavailableError
 log = logging.getLogger("jupyterhub_daas.spawners")
 
 Answer = TypeVar("Answer")
-FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0
+FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0
 
 
 async def patiently(action: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:

@@ -27,7 +27,7 @@ from jupyterhub_daas.errors import (
 )
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options
 from jupyterhub_daas.spawners.backends.kubernetes import capacity
-from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused, patiently
+from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused
 from jupyterhub_daas.spawners.backends.kubernetes.mirror import Mirror
 from jupyterhub_daas.spawners.backends.kubernetes.options import (
     KubernetesOptions,
@@ -45,6 +45,7 @@ from jupyterhub_daas.spawners.backends.kubernetes.pod import (
     selector,
 )
 from jupyterhub_daas.spawners.backends.kubernetes.session import KubernetesSession
+from jupyterhub_daas.spawners.backends.patience import patiently
 
 log = logging.getLogger(__name__)
 

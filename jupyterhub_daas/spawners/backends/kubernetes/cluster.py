@@ -7,11 +7,10 @@ its status. Neither carries the API's words to a person.
 import asyncio
 import contextlib
 import json
-import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import aiohttp
 from kubernetes_asyncio import config
@@ -20,16 +19,11 @@ from kubernetes_asyncio.client import ApiClient, Configuration, CoreV1Api
 from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError
 from jupyterhub_daas.spawners.backends.kubernetes.options import KubernetesOptions
 
-log = logging.getLogger(__name__)
-
 PAGE = 200
 WATCH_SECONDS = 60
-FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0
 # An API server that has just come up refuses everybody until it has read who may do what.
 SETTLE_SECONDS = 30.0
 NO_RIGHT = re.compile(r"cannot \w+ resource")
-
-Answer = TypeVar("Answer")
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -169,18 +163,3 @@ def _words(body: bytes) -> str:
         return str(json.loads(body)["message"])[:2000]
     except (ValueError, KeyError, TypeError):
         return ""
-
-
-async def patiently(action: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
-    """Repeat an action while the cluster does not answer, for so many seconds; then raise what it raised."""
-    loop = asyncio.get_running_loop()
-    deadline, delay = loop.time() + seconds, FIRST_DELAY
-    while True:
-        try:
-            return await action()
-        except BackendUnavailableError as error:
-            if loop.time() + delay > deadline:
-                raise
-            log.warning("The cluster does not answer (%s), trying again", error.__cause__ or error.details)
-        await asyncio.sleep(delay)
-        delay = min(2 * delay, LONGEST_DELAY)

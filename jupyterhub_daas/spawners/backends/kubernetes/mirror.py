@@ -10,12 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError
-from jupyterhub_daas.spawners.backends.kubernetes.cluster import (
-    FIRST_DELAY,
-    LONGEST_DELAY,
-    Cluster,
-    Refused,
-)
+from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused
+from jupyterhub_daas.spawners.backends.patience import FIRST_DELAY, LONGEST_DELAY
 
 log = logging.getLogger(__name__)
 
