@@ -30,6 +30,7 @@ log = logging.getLogger("jupyterhub_daas.services")
 # A block or a revoked token must count within seconds, not after the 300 of HubAuth.
 TOKEN_CACHE_SECONDS = 15
 CHECK_SECONDS = 3.0
+MOST_CANCELS = 5
 
 REQUESTS = Counter("daas_requests", "Requests by status.", ["service", "method", "status"])
 SECONDS = Histogram("daas_request_seconds", "Time to answer a request.", ["service"])
@@ -182,6 +183,22 @@ async def _serve(environment: ServiceEnvironment, build: Build) -> None:
         for close in service.close if service else ():
             await close()
         await engine.dispose()
+        await end_tasks()
+
+
+async def end_tasks() -> None:
+    """Cancel whatever else runs until it has ended.
+
+    asyncio tells each task once. One in which the driver of SQLite closes a connection takes that for the end
+    of its first step and then waits for ever: the service would outlive its hub.
+    """
+    for _ in range(MOST_CANCELS):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if not others:
+            return
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others, timeout=1)
 
 
 async def _endless(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,11 +1,13 @@
 """The common ground of all services: who is let in, what may come in and go out, how they start and end."""
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import requests
 import yaml
 from tornado.web import create_signed_value
 
-from jupyterhub_daas.services.application import openapi_text
+from jupyterhub_daas.services.application import end_tasks, openapi_text
 from jupyterhub_daas.services.handlers import MAX_BODY
 from tests.services.probe import COOKIE_SECRET
 from tests.support.lone_service import LoneService
@@ -310,6 +312,23 @@ class TestStartAndEnd:
         parent.wait()
         parent.stdout.close()
         wait_until(lambda: not _runs(pid), 10, what="it has ended")
+
+    def test_ends_what_has_to_be_told_twice(self) -> None:
+        async def stubborn() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+        async def ended() -> bool:
+            task = asyncio.ensure_future(stubborn())
+            await asyncio.sleep(0)
+            await end_tasks()
+            return task.done()
+
+        # In a thread: what runs the tests has a loop of its own.
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(lambda: asyncio.run(ended())).result(30)
 
     @pytest.mark.parametrize(
         ("environment", "settings", "named"),
