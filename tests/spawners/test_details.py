@@ -50,13 +50,14 @@ def test_says_what_it_is_and_how_it_started(running: Portal, tokens: dict[str, s
 
 
 def test_says_why_a_start_failed_with_its_code(portal: Portal, tokens: dict[str, str]) -> None:
-    assert "ended while it was starting" in portal.refusal(NAME, {**WANTED, "environment": "dies"})
+    # One that fails at once is told by the answer itself, and leaves nothing to look at.
+    assert "did not come up in time" in portal.refusal(NAME, {**WANTED, "environment": "never"})
     details = ask(portal, f"sessions/amara/{NAME}", tokens["amara"]).json()
     last = details["events"][-1]
-    assert last["code"] == "session_lost"
-    assert "ended while it was starting" in last["message"]
+    assert last["code"] == "start_timeout"
+    assert "did not come up in time" in last["message"]
     page = arrive(portal.stack, "amara").get(address(portal.stack, f"sessions/{NAME}"), timeout=30).text
-    assert "Code for support: <code>session_lost</code>" in page
+    assert "Code for support: <code>start_timeout</code>" in page
 
 
 def test_a_session_that_ended_can_still_be_looked_at(running: Portal, tokens: dict[str, str]) -> None:

@@ -343,4 +343,5 @@ def test_a_session_whose_time_staff_shortens_is_warned_and_ends_in_order(
     wait_until(lambda: is_warned(portal), 40, what="she is warned")
     wait_until(lambda: ended(portal, session_id), 90, what="lifecycle ends it")
     assert ended(portal, session_id) == "expired"
+    wait_until(lambda: not lab.jobs() and not portal.held("amara"), 60)
     assert "JobState=CANCELLED" in lab.ask("scontrol", "show", "job", "-o", job)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 
 from jupyterhub_daas.core.names import IDENTIFIER, USERNAME, matches
 from jupyterhub_daas.services.application import openapi_text
@@ -25,6 +25,8 @@ KNOWN = {
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.parametrize("caller", ["daas-hub", "amara"])
 def test_keeps_its_contract(case: schemathesis.Case[Any], service: ProposalsProcess, caller: str) -> None:
+    # What is empty is not sent: the service would be blamed for a request that it never got.
+    assume(all(value not in ([], {}, None) for value in (case.query or {}).values()))
     # Which one is named depends on the request only; names that can't be stay as they are.
     chosen = len(repr(case.query)) % 3
     for name, (pattern, known) in KNOWN.items():
