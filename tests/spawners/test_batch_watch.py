@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import signal
 import time
 from collections.abc import Mapping
 
@@ -98,3 +99,43 @@ def test_whoever_stops_waiting_takes_the_answer_from_nobody() -> None:
         assert len(transport.asked) == 1
 
     asyncio.run(main())
+
+
+class Waking(Counting):
+    """A scheduler whose answer wakes somebody up just before it is an answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answering = asyncio.Event()
+
+    async def jobs(self) -> Mapping[str, Job]:
+        """Answer at once, and wake up whoever waits for that."""
+        found = await super().jobs()
+        self.answering.set()
+        return found
+
+
+def test_a_question_that_is_just_over_holds_the_loop_up_for_nobody() -> None:
+    """Who asks between the end of a question and its being put away asks another one."""
+
+    async def main() -> None:
+        transport = Waking()
+        watch = Watch(transport, DISTANCE)
+
+        async def late() -> None:
+            await transport.answering.wait()
+            await watch.look(after=time.monotonic(), age=10)
+
+        await asyncio.gather(watch.look(age=10), late())
+        assert len(transport.asked) == 2
+
+    def stuck(_signal: int, _frame: object) -> None:
+        raise AssertionError("the loop does nothing else any more")
+
+    before = signal.signal(signal.SIGALRM, stuck)
+    signal.alarm(60)
+    try:
+        asyncio.run(main())
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -36,7 +36,8 @@ class Watch:
             last, now = self._last, time.monotonic()
             if last is not None and last.asked_at > after and now - last.asked_at <= age:
                 return last
-            if self._question is None:
+            # One that is over may not have been put away yet: to wait for it gives the loop no turn.
+            if self._question is None or self._question.done():
                 self._question = asyncio.ensure_future(self._ask())
                 self._question.add_done_callback(self._answered)
             found = await asyncio.shield(self._question)
@@ -44,7 +45,8 @@ class Watch:
                 return found
 
     def _answered(self, question: "asyncio.Task[Snapshot]") -> None:
-        self._question = None
+        if self._question is question:
+            self._question = None
         # Nobody may have waited for it to the end.
         if not question.cancelled():
             question.exception()
