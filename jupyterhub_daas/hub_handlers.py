@@ -8,7 +8,8 @@ from jupyterhub_daas import asked_scopes
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.services.portal import assets
 from jupyterhub_daas.spawners import details, endings, handlers
-from jupyterhub_daas.spawners.backends.batch import callback
+from jupyterhub_daas.spawners.backends.batch import callback as jobs
+from jupyterhub_daas.spawners.backends.machines import callback as machines
 
 
 def handlers_for(app: Any) -> list[tuple[Any, ...]]:
@@ -22,5 +23,6 @@ def handlers_for(app: Any) -> list[tuple[Any, ...]]:
     # for a sixth of a second each time.
     gc.collect()
     gc.freeze()
-    sessions = [*handlers.HANDLERS, *details.HANDLERS, *endings.HANDLERS, *callback.HANDLERS]
-    return [*sessions, *asked_scopes.HANDLERS, *assets.HANDLERS]
+    sessions = [*handlers.HANDLERS, *details.HANDLERS, *endings.HANDLERS]
+    calls = [*jobs.HANDLERS, *machines.HANDLERS]
+    return [*sessions, *calls, *asked_scopes.HANDLERS, *assets.HANDLERS]

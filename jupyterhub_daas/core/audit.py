@@ -69,6 +69,7 @@ class AuditAction(str, Enum):
     SHARE = "share"
     DATA_ACCESS = "data_access"
     ACCESS_REQUEST = "access_request"
+    ALARM = "alarm"
 
 
 class AuditOutcome(str, Enum):

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from jupyterhub_daas.errors import ConflictError, NotFoundError
-from jupyterhub_daas.spawners.backends.batch.ticket import LaunchCall, PortCall, Ticket
+from jupyterhub_daas.spawners.backends.ticket import LaunchCall, PortCall, Ticket
 
 SECRET, OTHER = "a" * 64, "b" * 64
 

@@ -92,7 +92,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -248,7 +249,7 @@ class Stack:
     def _proxy_up(self) -> bool:
         if self._processes["proxy"].poll() is not None:
             raise RuntimeError(f"the proxy ended:\n{self.log('proxy')[-4000:]}")
-        return _listens(self.proxy_port)
+        return listens(self.proxy_port)
 
     def start_hub(self, *, wait: bool = True) -> None:
         """Start the hub, with its services, on the state that is there."""

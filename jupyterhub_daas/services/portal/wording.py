@@ -21,6 +21,7 @@ WHAT = {
     AuditAction.SHARE: "Session shared",
     AuditAction.DATA_ACCESS: "Data opened in a session",
     AuditAction.ACCESS_REQUEST: "Access requested",
+    AuditAction.ALARM: "Alarm",
 }
 WHAT_DID_NOT = {
     AuditAction.DENIAL: "Not let in",
@@ -42,6 +43,11 @@ WHY = {
     "quota_exceeded": "the quota has no room",
     "too_many_attempts": "too many attempts",
     "unauthenticated": "the name or the password was wrong",
+    # Alarms
+    "code_late": "a machine's code was used too late",
+    "code_replayed": "a machine's code was used a second time",
+    "foreign_address": "a machine's code was used from another address",
+    "wrong_code": "somebody asked for a machine's session with a wrong code",
     # Faults
     "backend_unavailable": "the machines do not answer",
     "no_capacity": "no machine is free",

@@ -29,7 +29,7 @@ from jupyterhub_daas.spawners import rows
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, job_name
 from jupyterhub_daas.spawners.backends.batch.script import Given, build_script
-from jupyterhub_daas.spawners.backends.batch.ticket import Ticket, seal, unseal
+from jupyterhub_daas.spawners.backends.ticket import Ticket, seal, unseal
 
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.batch.backend import BatchBackend

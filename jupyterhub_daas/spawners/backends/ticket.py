@@ -1,8 +1,9 @@
-"""What a job proves itself with: a code for one process, then that process's own secret.
+"""What a job or a machine proves itself with: a code for one process, then that process's own secret.
 
-The code is in the job's script and good for nothing else than fetching the session's launch once. The process
-that fetches it names a secret of its own making, with which alone it may report its port, once. Only digests
-are kept; the launch, which holds the session's tokens, is kept sealed, and only the code opens it.
+The code is in the job's script, or the machine's user data, and good for nothing else than fetching the
+session's launch once. The process that fetches it names a secret of its own making, with which alone it may
+report its port, once. Only digests are kept; the launch, which holds the session's tokens, is kept sealed,
+and only the code opens it.
 """
 
 import base64
@@ -24,13 +25,13 @@ Port = Annotated[int, Field(strict=True, ge=1024, le=65535)]
 
 
 class LaunchCall(Model):
-    """The body with which a job fetches its launch."""
+    """The body with which a job or a machine fetches its launch."""
 
     secret: Secret
 
 
 class PortCall(Model):
-    """The body with which a job reports its port."""
+    """The body with which a job or a machine reports its port."""
 
     port: Port
 
@@ -47,6 +48,14 @@ class Ticket(Model):
         """Return a new ticket and its code."""
         code = secrets.token_hex(32)
         return cls(code=_digest(code)), code
+
+    def fits(self, code: str) -> bool:
+        """Tell whether this is the ticket's code."""
+        return _fits(code, self.code)
+
+    def is_from(self, secret: str) -> bool:
+        """Tell whether this is the secret of the process that used the code."""
+        return _fits(secret, self.secret)
 
     def redeemed(self, code: str, secret: str) -> "Ticket":
         """Return the ticket once the process with this secret used its code; only that one may again."""

@@ -1,0 +1,264 @@
+"""A machine fetches its session from a real hub, through a real proxy with TLS; what it must not do is told.
+
+The machines do nothing by themselves here: the tests speak in their place, each from an address of its own.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from jupyterhub_daas.spawners.backends.machines.callback import origin_of
+from tests.spawners.portal import SERVER, Portal, small_settings
+from tests.support.encrypted import encrypted_front, make_certificate
+from tests.support.process_machines import given_to
+from tests.support.stack import Stack, free_port
+from tests.support.waiting import wait_until
+
+NAME = "brave-curie"
+MINE, OTHER = "127.20.0.10", "127.20.0.99"
+SECRET, FOREIGN = "5" * 64, "6" * 64
+EXTRA = """
+c.DaasSpawner.backends = {{"process": {{
+    "class": "tests.support.process_machines:ProcessBackend",
+    "folder": {folder!r}, "hub_url": {hub_url!r}, "ca": {ca!r}, **{more!r},
+}}}}
+"""
+
+
+def machine_settings(**profiles: Any) -> dict[str, Any]:
+    """Return the settings of a portal whose sessions are machines that run a small server."""
+    whole = small_settings()
+    command = ["/usr/bin/python3", str(SERVER)]
+    whole["environments"] = {
+        mode: {"title": mode.title(), "kind": "vm"} for mode in ("works", "dies", *profiles)
+    }
+    whole["profiles"] = {
+        mode: {
+            "environment": mode,
+            "backend": "process",
+            "flavours": ["small"],
+            "options": {"command": [*command, mode]},
+        }
+        for mode in ("works", "dies")
+    } | profiles
+    return whole
+
+
+@contextmanager
+def machine_portal(folder: Path, *, guest: tuple[str, ...] = (), **profiles: Any) -> Iterator[Portal]:
+    """Start a portal of machines, with TLS in front."""
+    port, machines = free_port(), folder / "stack" / "machines"
+    _, certificate = make_certificate(folder)
+    machines.mkdir(parents=True)
+    extra = EXTRA.format(
+        folder=str(machines),
+        hub_url=f"https://127.0.0.1:{port}/hub/",
+        ca=certificate.read_text(),
+        more={"guest": list(guest)},
+    )
+    stack = Stack(folder / "stack", settings=machine_settings(**profiles), extra=extra)
+    try:
+        stack.start()
+        with encrypted_front(stack, folder, port):
+            yield Portal(stack, things=lambda _: frozenset(each.name for each in machines.iterdir()))
+    finally:
+        stack.stop()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal of machines that say nothing."""
+    with machine_portal(tmp_path_factory.mktemp("machines")) as portal:
+        yield portal
+
+
+class Machine:
+    """Speak as the machine of a session would."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.session_id = wait_until(self._its_id)
+        self.given = given_to(portal.stack.folder / "machines" / self.session_id)
+        self.url = urlsplit(self.given["url"])
+        self.trust = ssl.create_default_context(cadata=self.given["ca"])
+
+    def _its_id(self) -> str:
+        for each in (self.portal.stack.folder / "machines").iterdir():
+            if (each / "user_data").exists() and (each / "user_data").read_text():
+                return each.name
+        return ""
+
+    def call(
+        self, what: str, proof: str, body: object, address: str = MINE, **headers: str
+    ) -> tuple[int, Any]:
+        """Call the hub; return status and answer."""
+        connection = http.client.HTTPSConnection(
+            self.url.hostname or "",
+            self.url.port,
+            source_address=(address, 0),
+            context=self.trust,
+            timeout=30,
+        )
+        try:
+            sent = {"Authorization": f"DaaS-Machine {proof}", "Content-Type": "application/json", **headers}
+            connection.request("POST", self.url.path + what, json.dumps(body), sent)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def fetch(self, secret: str = SECRET, address: str = MINE, **headers: str) -> tuple[int, Any]:
+        """Fetch the session with the code of the user data, as soon as the hub can answer."""
+
+        def answered() -> tuple[int, Any] | None:
+            answer = self.call("session", self.given["code"], {"secret": secret}, address, **headers)
+            return None if answer[0] == 503 else answer
+
+        return wait_until(answered, what="the hub knows the machine's address")
+
+    def alarms(self, count: int) -> list[tuple[str, str]]:
+        """Return reason and address of the session's alarms, when there are enough of them."""
+
+        def told() -> list[tuple[str, str]]:
+            answer = self.portal.stack.call("accounts", "GET", "audit", params={"limit": 200})
+            return [
+                (each["reason"], each["actor"]["name"])
+                for each in reversed(answer.json()["items"])
+                if each["action"] == "alarm" and each["request_id"] == self.session_id
+            ]
+
+        wait_until(lambda: len(told()) >= count, what=f"{count} alarms")
+        return told()
+
+
+@pytest.fixture
+def machine(running: Portal) -> Iterator[Machine]:
+    """The machine of a session that starts."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(start, running)
+        yield Machine(running)
+        running.clean()
+
+
+def start(portal: Portal) -> None:
+    """Start a session; the hub may be killed meanwhile."""
+    with suppress(requests.RequestException):
+        portal.start(NAME)
+
+
+def test_a_machine_gets_its_session_once(machine: Machine) -> None:
+    assert machine.call("session", FOREIGN, {"secret": SECRET})[0] == 403
+    assert machine.call("session", machine.portal.stack.service_token, {"secret": SECRET})[0] == 403
+    assert machine.call("ready", machine.given["code"], {"port": 8888})[0] == 403
+    assert machine.call("session", machine.given["code"], {"secret": SECRET, "ip": MINE})[0] == 400
+    status, order = machine.fetch()
+    assert status == 200
+    assert order["username"] == "amara"
+    assert order["environment"]["JUPYTERHUB_API_TOKEN"]
+    assert {each["mode"] for each in order["mounts"]} == {"ro", "rw"}
+    # Its answer may have been lost.
+    assert machine.fetch()[0] == 200
+    assert machine.fetch(FOREIGN)[0] == 403
+    assert machine.alarms(2) == [("wrong_code", MINE), ("code_replayed", MINE)]
+
+
+def test_another_address_gets_nothing(machine: Machine) -> None:
+    assert machine.fetch(address=OTHER)[0] == 403
+    forged: list[dict[str, str]] = [
+        {"X-Forwarded-For": MINE},
+        {"X-Real-Ip": MINE},
+        {"X-Forwarded-For": f"{MINE}, 127.0.0.1"},
+        {"Forwarded": f"for={MINE}"},
+    ]
+    for headers in forged:
+        assert machine.fetch(address=OTHER, **headers)[0] == 403, headers
+    assert machine.fetch()[0] == 200
+    assert machine.call("ready", SECRET, {"port": 8888}, OTHER)[0] == 403
+    assert machine.alarms(1) == [("foreign_address", OTHER)]
+
+
+def test_a_hub_that_was_restarted_goes_on(machine: Machine) -> None:
+    portal = machine.portal
+    portal.stack.kill_hub()
+    portal.stack.start_hub()
+    status, order = machine.fetch()
+    assert status == 200
+    assert order["environment"]["JUPYTERHUB_API_TOKEN"]
+    assert machine.fetch(FOREIGN)[0] == 403
+    assert machine.alarms(1) == [("code_replayed", MINE)]
+    assert machine.call("ended", SECRET, {"ended": "server_ended"})[0] == 200
+    assert portal.session_id(NAME) == machine.session_id
+
+
+def test_a_machine_that_gives_up_ends_the_start(machine: Machine) -> None:
+    assert machine.fetch()[0] == 200
+    assert machine.call("ended", SECRET, {"ended": "in words of its own"})[0] == 400
+    assert machine.call("ended", SECRET, {"ended": "mount", "status": 1})[0] == 200
+    wait_until(lambda: not machine.portal.model(NAME).get("pending"), 60)
+    assert not machine.portal.model(NAME).get("ready")
+
+
+def test_nothing_secret_is_where_others_read(machine: Machine) -> None:
+    status, order = machine.fetch()
+    assert status == 200
+    token = order["environment"]["JUPYTERHUB_API_TOKEN"]
+    folder = machine.portal.stack.folder
+    state = json.dumps(machine.portal.model(NAME)["state"])
+    text = (folder / "machines" / machine.session_id / "user_data").read_text()
+    log = machine.portal.stack.log()
+    assert token not in state + text + log
+    assert machine.given["code"] not in state + log
+    assert SECRET not in state + log
+
+
+ORIGINS: dict[str, tuple[str, dict[str, list[str]], tuple[str, bool]]] = {
+    "through the proxy": (
+        "127.0.0.1",
+        {"X-Forwarded-For": ["10.0.0.7"], "X-Forwarded-Proto": ["https"]},
+        ("10.0.0.7", True),
+    ),
+    "with a forged beginning": (
+        "127.0.0.1",
+        {"X-Forwarded-For": ["10.0.0.7", "10.0.0.8"], "X-Forwarded-Proto": ["https", "http"]},
+        ("10.0.0.8", False),
+    ),
+    "through a web server that we trust": (
+        "127.0.0.1",
+        {"X-Forwarded-For": ["10.0.0.7,10.9.9.9"], "X-Forwarded-Proto": ["https,http"]},
+        ("10.0.0.7", True),
+    ),
+    "past the proxy": (
+        "10.0.0.8",
+        {"X-Forwarded-For": ["10.0.0.7"], "X-Forwarded-Proto": ["https"]},
+        ("10.0.0.8", False),
+    ),
+    "version 6": (
+        "::1",
+        {"X-Forwarded-For": ["FD00::7"], "X-Forwarded-Proto": ["https"]},
+        ("fd00::7", True),
+    ),
+    "version 4 in 6": ("::ffff:10.0.0.8", {}, ("10.0.0.8", False)),
+    "nonsense": ("127.0.0.1", {"X-Forwarded-For": ["<script>"]}, ("<script>", False)),
+}
+
+
+@pytest.mark.parametrize(("peer", "headers", "expected"), ORIGINS.values(), ids=ORIGINS.keys())
+def test_knows_where_a_call_comes_from(
+    peer: str, headers: dict[str, list[str]], expected: tuple[str, bool]
+) -> None:
+    context = SimpleNamespace(address=(peer, 4000), trusted_downstream={"10.9.9.9"})
+    request = SimpleNamespace(
+        connection=SimpleNamespace(context=context),
+        headers=SimpleNamespace(get_list=lambda name: headers.get(name, [])),
+    )
+    assert origin_of(request) == expected

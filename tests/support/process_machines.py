@@ -1,0 +1,192 @@
+"""A cloud whose machines are processes of this computer, each at an address of its own, for tests of the hub.
+
+Named by the ``class`` option of a test's hub. It keeps its machines in a folder, so that they outlive a hub
+that is killed, as those of a cloud do. With the option ``guest`` a machine runs that command with the file
+of its user data; without it, it does nothing, and a test speaks in its place.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+from jupyterhub.spawner import Spawner
+from traitlets import Any as AnyTrait
+from traitlets import Instance, Unicode
+
+from jupyterhub_daas.core.catalogue import Environment, Profile
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.errors import SessionLostError
+from jupyterhub_daas.spawners import rows
+from jupyterhub_daas.spawners.backends.base import parse_options
+from jupyterhub_daas.spawners.backends.machines import (
+    Bootstrap,
+    MachineBackend,
+    MachineSoftware,
+    build_order,
+    build_user_data,
+    check_hub_url,
+)
+
+
+class Options(Model):
+    """Options of the backend."""
+
+    folder: Path
+    hub_url: str
+    ca: str = ""
+    guest: tuple[str, ...] = ()
+    minutes: float = 5.0
+
+
+class ProcessBackend(MachineBackend):
+    """Make, find and end such machines."""
+
+    key = "process"
+
+    def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
+        super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
+        self.options = parse_options(Options, options, "DaasSpawner.backends.process")
+        check_hub_url(self.options.hub_url, "DaasSpawner.backends.process.hub_url")
+
+    def check_profile(self, profile: Profile, environment: Environment) -> None:
+        """Check the software."""
+        parse_options(MachineSoftware, profile.options, f"profiles.{profile.key}.options")
+
+    def build_child(self, launch: Launch, given: Mapping[str, Any]) -> "ProcessSession":
+        """Build the spawner of a new machine."""
+        child = self.restore_child(launch.session_id, given)
+        child.launch = launch
+        child.start_timeout = 240
+        return child
+
+    def restore_child(self, session_id: str, given: Mapping[str, Any]) -> "ProcessSession":
+        """Build the spawner of a machine that is there."""
+        child = ProcessSession(backend=self, session_id=session_id, **given)
+        self.bootstraps[session_id] = child.bootstrap
+        return child
+
+    def machine(self, session_id: str) -> Path:
+        """Return the folder of a machine."""
+        return self.options.folder / session_id
+
+    async def things(self) -> frozenset[str]:
+        """Return the machines that are there."""
+        return frozenset(each.name for each in self.options.folder.iterdir())
+
+    async def remove(self, session_id: str) -> None:
+        """End a machine."""
+        folder = self.machine(session_id)
+        with suppress(OSError, ValueError):
+            os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
+        for each in list(folder.iterdir()) if folder.exists() else []:
+            each.unlink()
+        if folder.exists():
+            folder.rmdir()
+
+    def make(self, session_id: str, user_data: str) -> str:
+        """Make a machine; return its address."""
+        number = sum(1 for _ in self.options.folder.iterdir()) + 10
+        folder = self.machine(session_id)
+        folder.mkdir(parents=True)
+        address = f"127.20.0.{number}"
+        (folder / "address").write_text(address)
+        (folder / "user_data").write_text(user_data)
+        if self.options.guest:
+            with (folder / "console").open("wb") as console:
+                guest = subprocess.Popen(
+                    [*self.options.guest, str(folder / "user_data"), address],
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            (folder / "pid").write_text(str(guest.pid))
+        return address
+
+
+class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
+    """The child spawner of one machine."""
+
+    backend = AnyTrait()
+    session_id = Unicode()
+    launch = Instance(Launch, allow_none=True)
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.bootstrap = Bootstrap(
+            self.session_id, name=self.name, person=self.user.name, keep=lambda: self._keep()
+        )
+
+    @property
+    def _cloud(self) -> ProcessBackend:
+        return cast("ProcessBackend", self.backend)
+
+    def _keep(self) -> None:
+        rows.keep_state(self, {**(self.orm_spawner.state or {}), "child": self.get_state()})
+
+    async def start(self) -> str:
+        """Make the machine and wait until it says that its session listens."""
+        launch = self.launch
+        if launch is None:
+            raise SessionLostError("It runs already.")
+        software = parse_options(MachineSoftware, launch.options, "options")
+        home = str(self._cloud.options.folder.parent / "homes" / launch.person.username)
+        order = build_order(launch, software, self.get_env(), groups={}, home=home)
+        code = self.bootstrap.issue(order, minutes=self._cloud.options.minutes)
+        user_data = build_user_data(
+            hub_url=self._cloud.options.hub_url,
+            session_id=self.session_id,
+            code=code,
+            ca=self._cloud.options.ca,
+        )
+        self._cloud.make(self.session_id, user_data)
+        return await self._wait()
+
+    async def _wait(self) -> str:
+        address = (self._cloud.machine(self.session_id) / "address").read_text()
+        self.bootstrap.expect([address])
+        while not self.bootstrap.port:
+            self.bootstrap.changed.clear()
+            if self.bootstrap.ended:
+                raise SessionLostError(f"The machine gave up: {self.bootstrap.ended.ended.value}.")
+            await self.bootstrap.changed.wait()
+        return f"http://{address}:{self.bootstrap.port}"
+
+    async def poll(self) -> int | None:
+        """Return None while the machine is there."""
+        return None if self._cloud.machine(self.session_id).exists() and not self.bootstrap.ended else 0
+
+    async def stop(self, now: bool = False) -> None:
+        """End the machine."""
+        await self._cloud.remove(self.session_id)
+        self._cloud.bootstraps.pop(self.session_id, None)
+
+    async def get_url(self) -> str:
+        """Return where the session is, after a restart of the hub once the machine has said so."""
+        try:
+            return f"{await self._wait()}{self.server.base_url}"
+        except (SessionLostError, FileNotFoundError):
+            return str(self.server.url)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a later hub needs."""
+        return {**super().get_state(), "bootstrap": self.bootstrap.dump()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take it over."""
+        super().load_state(state)
+        self.bootstrap.load(state.get("bootstrap"))
+
+
+def given_to(machine: Path) -> dict[str, str]:
+    """Return what a machine's user data tells its agent."""
+    text = (machine / "user_data").read_text()
+    config = json.loads(text.removeprefix("#cloud-config\n"))
+    given: dict[str, str] = json.loads(config["write_files"][0]["content"])
+    return given
