@@ -20,7 +20,7 @@ from tests.support.waiting import wait_until
 
 PERSON = "amara"
 PAGES = 300
-BATCH = 1000
+BATCH = 200
 LOAD_SECONDS = 900.0
 
 
@@ -80,9 +80,9 @@ def measure(people: int, proposals: int) -> dict[str, dict[str, float]]:
             _directory(stack.folder, people, proposals)
         try:
             stack.start()
-            _register(stack, people)
             if proposals:
                 wait_until(lambda: _ready(stack, proposals), LOAD_SECONDS, what="the directory is loaded")
+            _register(stack, people)
             stack.accept_conditions(PERSON)
             session = stack.login(PERSON)
             return {
