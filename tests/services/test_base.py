@@ -347,7 +347,7 @@ class TestStartAndEnd:
     ) -> None:
         service = LoneService("accounts", tmp_path, environment=environment, settings=settings).launch()
         assert service.process is not None
-        assert service.process.wait(timeout=30) == 1
+        assert service.process.wait(timeout=120) == 1
         assert named in service.log()
         assert "Traceback" not in service.log()
         assert "my-secret" not in service.log()
@@ -357,7 +357,7 @@ class TestStartAndEnd:
         del service.environment["DAAS_DATABASE_URL"]
         service.launch()
         assert service.process is not None
-        assert service.process.wait(timeout=30) == 1
+        assert service.process.wait(timeout=120) == 1
         assert "DAAS_DATABASE_URL is missing" in service.log()
 
     def test_is_unhealthy_while_its_neighbours_are_away(self, tmp_path: Path) -> None:

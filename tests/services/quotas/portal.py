@@ -94,14 +94,14 @@ class Quotas:
     def _end(self, number: int) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(timeout=20)
+        code = self._process.wait(timeout=120)
         self._process = None
         return code
 
     def wait(self) -> int:
         """Wait until it ends by itself; return its exit code."""
         assert self._process is not None
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=120)
 
     @property
     def pid(self) -> int:
