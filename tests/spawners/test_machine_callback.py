@@ -1,6 +1,7 @@
 """A machine fetches its session from a real hub, through a real proxy with TLS; what it must not do is told.
 
-The machines do nothing by themselves here: the tests speak in their place, each from an address of its own.
+Most machines do nothing by themselves here: the tests speak in their place, from addresses of their own. The
+last ones run the agent.
 """
 
 import http.client
@@ -18,7 +19,7 @@ import pytest
 import requests
 
 from jupyterhub_daas.spawners.backends.machines.callback import origin_of
-from tests.spawners.portal import SERVER, Portal, small_settings
+from tests.spawners.portal import PROPOSAL, SERVER, Portal, small_settings
 from tests.support.encrypted import encrypted_front, make_certificate
 from tests.support.process_machines import given_to
 from tests.support.stack import Stack, free_port
@@ -26,7 +27,11 @@ from tests.support.waiting import wait_until
 
 NAME = "brave-curie"
 MINE, OTHER = "127.20.0.10", "127.20.0.99"
+SMALL = ["/usr/bin/python3", str(SERVER)]
+# Environments whose machines have the agent, and what their sessions run.
+GUESTS = {"agent": [*SMALL, "works"], "dies": [*SMALL, "dies"], "missing": ["/nowhere/to/be/found"]}
 SECRET, FOREIGN = "5" * 64, "6" * 64
+ENVIRONMENT = "/usr/bin/python3 -c 'import json, os; print(json.dumps(dict(os.environ)))'"
 EXTRA = """
 c.DaasSpawner.backends = {{"process": {{
     "class": "tests.support.process_machines:ProcessBackend",
@@ -35,27 +40,25 @@ c.DaasSpawner.backends = {{"process": {{
 """
 
 
-def machine_settings(**profiles: Any) -> dict[str, Any]:
+def machine_settings() -> dict[str, Any]:
     """Return the settings of a portal whose sessions are machines that run a small server."""
     whole = small_settings()
-    command = ["/usr/bin/python3", str(SERVER)]
-    whole["environments"] = {
-        mode: {"title": mode.title(), "kind": "vm"} for mode in ("works", "dies", *profiles)
-    }
+    command = [*SMALL, "works"]
+    whole["environments"] = {mode: {"title": mode.title(), "kind": "vm"} for mode in ("works", *GUESTS)}
     whole["profiles"] = {
         mode: {
             "environment": mode,
             "backend": "process",
             "flavours": ["small"],
-            "options": {"command": [*command, mode]},
+            "options": {"command": GUESTS.get(mode, command)},
         }
-        for mode in ("works", "dies")
-    } | profiles
+        for mode in ("works", *GUESTS)
+    }
     return whole
 
 
 @contextmanager
-def machine_portal(folder: Path, *, guest: tuple[str, ...] = (), **profiles: Any) -> Iterator[Portal]:
+def machine_portal(folder: Path) -> Iterator[Portal]:
     """Start a portal of machines, with TLS in front."""
     port, machines = free_port(), folder / "stack" / "machines"
     _, certificate = make_certificate(folder)
@@ -64,9 +67,9 @@ def machine_portal(folder: Path, *, guest: tuple[str, ...] = (), **profiles: Any
         folder=str(machines),
         hub_url=f"https://127.0.0.1:{port}/hub/",
         ca=certificate.read_text(),
-        more={"guest": list(guest)},
+        more={"guests": list(GUESTS)},
     )
-    stack = Stack(folder / "stack", settings=machine_settings(**profiles), extra=extra)
+    stack = Stack(folder / "stack", settings=machine_settings(), extra=extra)
     try:
         stack.start()
         with encrypted_front(stack, folder, port):
@@ -219,6 +222,35 @@ def test_nothing_secret_is_where_others_read(machine: Machine) -> None:
     assert token not in state + text + log
     assert machine.given["code"] not in state + log
     assert SECRET not in state + log
+
+
+def test_a_session_runs_on_its_machine(running: Portal) -> None:
+    options = {"proposal": PROPOSAL, "environment": "agent"}
+    assert running.start(NAME, options).status_code in (201, 202)
+    running.wait_ready(NAME, seconds=60)
+    said = json.loads(running.run(NAME, ENVIRONMENT))
+    folder = running.stack.folder
+    assert said["JUPYTERHUB_API_TOKEN"]
+    assert said["DAAS_PROPOSAL"] == PROPOSAL
+    assert said["HOME"] == str(folder / "homes" / "amara")
+    assert said["DAAS_FOLDER"] == f"{said['HOME']}/proposals/{PROPOSAL}"
+    # Its data is in its place, and what the machine was given is gone.
+    assert set(running.run(NAME, "ls $DAAS_FOLDER").split()) == {"raw", "processed"}
+    machine = folder / "machines" / running.session_id(NAME)
+    assert not (machine / "bootstrap.json").exists()
+    assert said["JUPYTERHUB_API_TOKEN"] not in (machine / "console").read_text()
+    running.leave(NAME)
+    wait_until(lambda: not running.model(NAME).get("ready"), 60, what="the hub knows of the end")
+    running.clean()
+
+
+@pytest.mark.parametrize(("environment", "why"), [("dies", "server_ended"), ("missing", "command")])
+def test_a_machine_says_why_its_session_does_not_start(running: Portal, environment: str, why: str) -> None:
+    running.start(NAME, {"proposal": PROPOSAL, "environment": environment})
+    wait_until(lambda: not running.model(NAME).get("pending"), 60, what="the start is over")
+    assert not running.model(NAME).get("ready")
+    assert f"The machine gave up: {why}." in running.stack.log()
+    running.clean()
 
 
 ORIGINS: dict[str, tuple[str, dict[str, list[str]], tuple[str, bool]]] = {

@@ -1,14 +1,15 @@
 """A cloud whose machines are processes of this computer, each at an address of its own, for tests of the hub.
 
 Named by the ``class`` option of a test's hub. It keeps its machines in a folder, so that they outlive a hub
-that is killed, as those of a cloud do. With the option ``guest`` a machine runs that command with the file
-of its user data; without it, it does nothing, and a test speaks in its place.
+that is killed, as those of a cloud do. Machines of the environments named by the option ``guests`` run the
+agent; the others do nothing, and a test speaks in their place.
 """
 
 import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ from jupyterhub_daas.spawners.backends.machines import (
     check_hub_url,
 )
 
+GUEST = Path(__file__).with_name("guest.py")
+
 
 class Options(Model):
     """Options of the backend."""
@@ -40,7 +43,7 @@ class Options(Model):
     folder: Path
     hub_url: str
     ca: str = ""
-    guest: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
     minutes: float = 5.0
 
 
@@ -89,25 +92,24 @@ class ProcessBackend(MachineBackend):
         if folder.exists():
             folder.rmdir()
 
-    def make(self, session_id: str, user_data: str) -> str:
-        """Make a machine; return its address."""
+    def make(self, session_id: str, user_data: str, *, guest: bool) -> None:
+        """Make a machine."""
         number = sum(1 for _ in self.options.folder.iterdir()) + 10
         folder = self.machine(session_id)
         folder.mkdir(parents=True)
         address = f"127.20.0.{number}"
         (folder / "address").write_text(address)
         (folder / "user_data").write_text(user_data)
-        if self.options.guest:
+        if guest:
             with (folder / "console").open("wb") as console:
-                guest = subprocess.Popen(
-                    [*self.options.guest, str(folder / "user_data"), address],
+                running = subprocess.Popen(
+                    [sys.executable, str(GUEST), str(folder / "user_data"), address, "--as-is"],
                     stdout=console,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )
-            (folder / "pid").write_text(str(guest.pid))
-        return address
+            (folder / "pid").write_text(str(running.pid))
 
 
 class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
@@ -145,7 +147,8 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
             code=code,
             ca=self._cloud.options.ca,
         )
-        self._cloud.make(self.session_id, user_data)
+        guest = launch.environment.key in self._cloud.options.guests
+        self._cloud.make(self.session_id, user_data, guest=guest)
         return await self._wait()
 
     async def _wait(self) -> str:

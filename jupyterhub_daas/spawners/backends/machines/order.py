@@ -30,7 +30,7 @@ APPLICATION = "application"
 class Share(Model):
     """A file system that a machine mounts, as ``mount -t TYPE -o OPTIONS DEVICE PATH`` does."""
 
-    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./+@:=\[\]-]+$", max_length=500)]
+    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/\[][A-Za-z0-9_./+@:=\[\]-]*$", max_length=500)]
     path: Path
     type: Annotated[str, Field(pattern=r"^[a-z0-9.]+$", max_length=40)] = "nfs4"
     options: Annotated[str, Field(pattern=r"^[A-Za-z0-9_=.,:/-]+$", max_length=500)] = "nosuid,nodev"

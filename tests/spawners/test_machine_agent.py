@@ -1,0 +1,303 @@
+"""The agent as a process: what it does as root, and what it refuses. A small hub in a thread answers it.
+
+What it does at a real hub is in test_machine_callback.
+"""
+
+import json
+import os
+import pwd
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.support.encrypted import make_certificate
+from tests.support.guest import AGENT
+from tests.support.stack import ACCOUNT, free_port, unprivileged
+from tests.support.threaded_server import ThreadedServer
+from tests.support.waiting import wait_until
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives sessions another account")
+CODE = "c" * 64
+SESSION = "0123456789abcdef"
+# What a session says of itself, into its home, before it serves.
+PROGRAM = """
+import json, os, sys, http.server
+status = open("/proc/self/status").read()
+said = {"ids": [os.getresuid(), os.getresgid(), os.getgroups()], "environment": dict(os.environ),
+        "privileges": status.split("NoNewPrivs:")[1].split()[0], "folder": os.getcwd()}
+open("said.new", "w").write(json.dumps(said))
+os.rename("said.new", "said")
+http.server.HTTPServer((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+class SmallHub(ThreadedServer):
+    """Answer as the hub does: the first answers are those of `first`, statuses of a hub in trouble."""
+
+    def __init__(self, folder: Path, order: Mapping[str, Any], first: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.order, self.first = order, list(first)
+        self.calls: list[tuple[str, str, Any]] = []
+        self.key, self.certificate = make_certificate(folder)
+
+    def application(self) -> web.Application:
+        """Serve the three calls."""
+        application = web.Application()
+        application.router.add_post("/hub/daas/machines/{id}/{what}", self._answer)
+        return application
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        what = request.match_info["what"]
+        self.calls.append((what, request.headers["Authorization"], await request.json()))
+        if self.first:
+            status = self.first.pop(0)
+            return web.json_response({}, status=status, headers={"Location": "/hub/daas/machines/x/session"})
+        return web.json_response(self.order if what == "session" else {})
+
+    async def _listen(self) -> None:
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trust.load_cert_chain(self.certificate, self.key)
+        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=trust).start()
+        self.port = self._runner.addresses[0][1]
+
+    def said(self, what: str) -> list[Any]:
+        """Return the bodies of the calls of one kind."""
+        return [body for each, _, body in self.calls if each == what]
+
+
+class Agent:
+    """A machine with its agent."""
+
+    def __init__(self, folder: Path, hub: SmallHub, **given: str) -> None:
+        self.folder, self.hub = folder, hub
+        self.bootstrap, self.console = folder / "bootstrap.json", folder / "console"
+        url = f"https://127.0.0.1:{hub.port}/hub/daas/machines/{SESSION}/"
+        start = {"url": url, "code": CODE, "ca": hub.certificate.read_text(), **given}
+        self.bootstrap.write_text(json.dumps(start))
+        root = os.geteuid() == 0
+        command = [
+            # Mounts are the agent's own, and go with it.
+            *(["unshare", "--mount"] if root else []),
+            *(sys.executable, str(AGENT), "--bootstrap", str(self.bootstrap)),
+            *("--address", "127.0.0.1", "--views", str(folder / "views")),
+            *([] if root else ["--as-is"]),
+        ]
+        with self.console.open("wb") as console:
+            self.process = subprocess.Popen(command, stdout=console, stderr=console, start_new_session=True)
+
+    def end(self) -> int:
+        """Wait for its end; return its status."""
+        return self.process.wait(120)
+
+
+def order_of(folder: Path, **more: Any) -> dict[str, Any]:
+    """Return an order for the tests' own account, whose home and data are in a folder."""
+    _, uid = unprivileged()
+    account = pwd.getpwuid(uid)
+    home, port = folder / "home", free_port()
+    return {
+        "username": account.pw_name if uid == account.pw_uid else ACCOUNT,
+        "uid": account.pw_uid,
+        "gid": account.pw_gid,
+        "groups": {},
+        "home": str(home),
+        "command": [sys.executable, "-c", PROGRAM, "127.0.0.1", str(port)],
+        "environment": {"PATH": "/usr/bin:/bin", "JUPYTERHUB_API_TOKEN": "the-session's-token"},
+        "port": port,
+        "prefix": "/user/amara/brave-curie/",
+        "folder": "proposals/20180301",
+        "shares": [],
+        "mounts": [],
+        **more,
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder that the account of a session can pass through."""
+    for each in (tmp_path, *tmp_path.parents):
+        if each.stat().st_uid == os.geteuid() and each != Path("/"):
+            each.chmod(each.stat().st_mode | 0o011)
+    return tmp_path
+
+
+@pytest.fixture
+def started() -> Iterator[list[Any]]:
+    """Agents and hubs of a test; ended after it."""
+    things: list[Any] = []
+    yield things
+    for each in reversed(things):
+        if isinstance(each, Agent):
+            with suppress(ProcessLookupError):
+                each.process.send_signal(signal.SIGTERM)
+            each.process.wait(60)
+        else:
+            each.close()
+
+
+def run(folder: Path, started: list[Any], order: Mapping[str, Any], *first: int, **given: str) -> Agent:
+    """Start a hub with this order, and a machine."""
+    hub = SmallHub(folder / "tls", order, first)
+    started.append(hub.start())
+    agent = Agent(folder, hub, **given)
+    started.append(agent)
+    return agent
+
+
+@needs_root
+def test_a_session_runs_as_its_person(folder: Path, started: list[Any]) -> None:
+    raw, processed = folder / "data" / "raw", folder / "data" / "processed"
+    for each in (raw, processed):
+        each.mkdir(parents=True)
+        each.chmod(0o777)
+    (raw / "scan").write_text("measured")
+    target = "proposals/20180301"
+    mounts = [
+        {"source": str(raw), "target": f"{target}/raw", "mode": "ro"},
+        {"source": str(processed), "target": f"{target}/processed", "mode": "rw"},
+    ]
+    order = order_of(folder, mounts=mounts)
+    order["command"][2] = (
+        "import os\n"
+        f"open('{target}/processed/result', 'w').write(open('{target}/raw/scan').read())\n"
+        "try: open(f'{os.getcwd()}/" + target + "/raw/mine', 'w')\n"
+        "except OSError as error: open('refused', 'w').write(error.strerror)\n" + PROGRAM
+    )
+    agent = run(folder, started, order)
+    wait_until(lambda: agent.hub.said("ready"), what="the session listens")
+    assert agent.hub.said("ready") == [{"port": order["port"]}]
+    said = json.loads((folder / "home" / "said").read_text())
+    uid, gid = order["uid"], order["gid"]
+    assert said["ids"] == [[uid] * 3, [gid] * 3, [gid]]
+    assert said["privileges"] == "1"
+    assert said["folder"] == order["home"]
+    environment = said["environment"]
+    assert environment["USER"] == ACCOUNT
+    assert environment["JUPYTERHUB_API_TOKEN"] == "the-session's-token"
+    assert environment["JUPYTERHUB_SERVICE_URL"].endswith(f":{order['port']}/user/amara/brave-curie/")
+    assert not {"SUDO_USER", "DAAS_VENV", "OLDPWD"} & set(environment)
+    # What may not be written is refused by the mount, whatever the folder's rights say.
+    assert (processed / "result").read_text() == "measured"
+    assert (folder / "home" / "refused").read_text() == "Read-only file system"
+
+
+def test_says_when_the_session_has_ended(folder: Path, started: list[Any]) -> None:
+    order = order_of(folder)
+    order["command"] = [sys.executable, "-c", ENDS.format(port=order["port"])]
+    agent = run(folder, started, order, 503, 502)
+    assert agent.end() == 7
+    assert agent.hub.said("ended") == [{"ended": "server_ended", "status": 7}]
+    # One code, one secret; the hub was asked again until it answered.
+    assert [each for each, *_ in agent.hub.calls] == ["session"] * 3 + ["ready", "ended"]
+    assert len({json.dumps(body) for body in agent.hub.said("session")}) == 1
+    assert {proof for what, proof, _ in agent.hub.calls if what == "session"} == {f"DaaS-Machine {CODE}"}
+    secret = agent.hub.said("session")[0]["secret"]
+    assert {proof for what, proof, _ in agent.hub.calls if what != "session"} == {f"DaaS-Machine {secret}"}
+    assert not agent.bootstrap.exists()
+    for text in (CODE, secret, "the-session's-token"):
+        assert text not in agent.console.read_text()
+
+
+# Ends once somebody has seen that it listens.
+ENDS = """
+import os, socket
+listening = socket.create_server(("127.0.0.1", {port}))
+listening.accept()
+os._exit(7)
+"""
+
+
+def test_waits_for_a_session_that_is_to_come(folder: Path, started: list[Any]) -> None:
+    agent = run(folder, started, {"wait": 0.05})
+    wait_until(lambda: len(agent.hub.said("session")) > 3, what="it asks again")
+    agent.hub.order = order_of(folder)
+    wait_until(lambda: agent.hub.said("ready"), what="the session listens")
+
+
+def test_ends_the_session_with_itself(folder: Path, started: list[Any]) -> None:
+    order = order_of(folder)
+    agent = run(folder, started, order)
+    wait_until(lambda: agent.hub.said("ready"), what="the session listens")
+    agent.process.send_signal(signal.SIGTERM)
+    agent.end()
+    said = json.loads((folder / "home" / "said").read_text())
+    assert said["folder"] == order["home"]
+    wait_until(lambda: not _listens(order["port"]), what="nothing of the session is left")
+
+
+def _listens(port: int) -> bool:
+    wanted = f":{port:04X} 00000000:0000 0A"
+    return wanted in Path("/proc/net/tcp").read_text()
+
+
+@pytest.mark.parametrize("status", [302, 307, 403, 409])
+def test_takes_no_for_an_answer(folder: Path, started: list[Any], status: int) -> None:
+    agent = run(folder, started, order_of(folder), status)
+    assert agent.end() == 1
+    assert [each for each, *_ in agent.hub.calls] == ["session"]
+
+
+def test_says_nothing_to_a_hub_whose_certificate_is_wrong(folder: Path, started: list[Any]) -> None:
+    _, other = make_certificate(folder / "other")
+    agent = run(folder, started, order_of(folder), ca=other.read_text())
+    wait_until(lambda: "certificate is not right" in agent.console.read_text())
+    assert agent.hub.calls == []
+
+
+def test_says_nothing_over_plain_http(folder: Path, started: list[Any]) -> None:
+    agent = run(folder, started, order_of(folder), url="http://192.0.2.1/hub/daas/machines/x/")
+    assert agent.end() == 1
+    assert "not https" in agent.console.read_text()
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "root": ({"uid": 0}, "account"),
+    "root's group": ({"gid": 0}, "account"),
+    "root among the groups": ({"groups": {"wheel": 0}}, "account"),
+    "no number": ({"uid": "0"}, "account"),
+    "a command that is not there": ({"command": ["/nowhere/to/be/found"]}, "command"),
+    "a server that ends": ({"command": ["/bin/false"]}, "server_ended"),
+}
+WRONG_FOR_ROOT: dict[str, tuple[dict[str, Any], str]] = {
+    "other numbers than here": ({"uid": 54321}, "account"),
+    "another's name": ({"username": "daemon"}, "account"),
+    "a share that can't be mounted": (
+        {"shares": [{"device": "/nowhere", "path": "{folder}/share", "type": "none", "options": "bind"}]},
+        "mount",
+    ),
+    "data that is not there": (
+        {"mounts": [{"source": "/nowhere/to/be/found", "target": "raw", "mode": "ro"}]},
+        "mount",
+    ),
+    "a home that can't be made": ({"home": "/nowhere/to/be/found"}, "mount"),
+}
+
+
+def gives_up(folder: Path, started: list[Any], wrong: dict[str, Any], why: str) -> None:
+    """Check that a machine with this order says why it can't be."""
+    wrong = json.loads(json.dumps(wrong).replace("{folder}", str(folder)))
+    agent = run(folder, started, order_of(folder, **wrong))
+    assert agent.end() == 1
+    assert [each["ended"] for each in agent.hub.said("ended")] == [why]
+    assert agent.hub.said("ready") == []
+
+
+@pytest.mark.parametrize(("wrong", "why"), WRONG.values(), ids=WRONG.keys())
+def test_says_why_it_gives_up(folder: Path, started: list[Any], wrong: dict[str, Any], why: str) -> None:
+    gives_up(folder, started, wrong, why)
+
+
+@needs_root
+@pytest.mark.parametrize(("wrong", "why"), WRONG_FOR_ROOT.values(), ids=WRONG_FOR_ROOT.keys())
+def test_says_why_root_gives_up(folder: Path, started: list[Any], wrong: dict[str, Any], why: str) -> None:
+    gives_up(folder, started, wrong, why)
