@@ -25,6 +25,22 @@ class ByFileAndBackend(LoadFileScheduling):
         return f"{file}::{words[0]}" if file.endswith("/test_backends.py") else file
 
 
+# What has real portals takes longest, test by test; a worker that began with it last would end alone. The
+# labs of the spawners are not the very first, since they may have to be built meanwhile.
+LONGEST = ("authenticators", "browser", "demo", "spawners", "portal")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the tests that take long; scripts/test keeps this order."""
+    tests = config.rootpath / "tests"
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=rank)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """Say which tests stay together, where files do."""
     return ByFileAndBackend(config, log) if config.getoption("dist") == "loadfile" else None
