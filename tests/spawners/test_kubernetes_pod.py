@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError
-from jupyterhub_daas.spawners.backends.kubernetes.backend import gids_of
+from jupyterhub_daas.spawners.backends.kubernetes.accounts import build_files
+from jupyterhub_daas.spawners.backends.kubernetes.backend import groups_of
 from jupyterhub_daas.spawners.backends.kubernetes.options import (
     KubernetesOptions,
     KubernetesProfileOptions,
@@ -25,6 +26,13 @@ DATA = [
     {"prefix": "/data/visitor", "nfs": {"server": "nfs.example", "path": "/export/visitor"}},
     {"prefix": "/archive", "claim": "archive"},
 ]
+PASSWD = """root:x:0:0:root:/root:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+amara:x:20001:30001::/home/amara:/bin/bash
+"""
+GROUP = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\namara:x:30001:\nid14:x:40014:\n"
+# What is only about volumes leaves the account's files out.
+BARE = {"account_files": False}
 GPU: dict[str, object] = {"key": "gpu", "title": "GPU", "cpus": 8, "memory": "64G", "gpus": 2}
 
 
@@ -53,7 +61,8 @@ def built(
     """Return a pod for these options of the backend and of the profile."""
     options = KubernetesOptions.model_validate({"data": DATA, **(backend or {})})
     own = KubernetesProfileOptions.model_validate({"image": IMAGE, **(profile or {})})
-    values: dict[str, Any] = {"environment": {"HOME": "/home/amara"}, "launch": launch(), "gids": (40014,)}
+    values: dict[str, Any] = {"environment": {"HOME": "/home/amara"}, "launch": launch()}
+    values["groups"] = {"id14": 40014}
     values.update(more)
     return build_pod(hub_id=HUB_ID, image=own.image, options=options, pod=own.over(options), **values)
 
@@ -79,6 +88,8 @@ def test_a_pod_word_by_word() -> None:
                 "jupyterhub-daas/proposal": "20180301",
                 "jupyterhub-daas/environment": "jupyter",
                 "jupyterhub-daas/flavour": "small",
+                "jupyterhub-daas/passwd": PASSWD,
+                "jupyterhub-daas/group": GROUP,
             },
         },
         "spec": {
@@ -125,6 +136,15 @@ def test_a_pod_word_by_word() -> None:
                             "subPath": "id14/20180301/work",
                             "readOnly": False,
                         },
+                        *(
+                            {
+                                "name": "accounts",
+                                "mountPath": f"/etc/{file}",
+                                "subPath": file,
+                                "readOnly": True,
+                            }
+                            for file in ("passwd", "group")
+                        ),
                     ],
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                 }
@@ -133,6 +153,18 @@ def test_a_pod_word_by_word() -> None:
                 {"name": "home", "emptyDir": {"sizeLimit": "5368709120"}},
                 {"name": "data-0-ro", "hostPath": host},
                 {"name": "data-0", "hostPath": host},
+                {
+                    "name": "accounts",
+                    "downwardAPI": {
+                        "items": [
+                            {
+                                "path": file,
+                                "fieldRef": {"fieldPath": f"metadata.annotations['jupyterhub-daas/{file}']"},
+                            }
+                            for file in ("passwd", "group")
+                        ]
+                    },
+                },
             ],
         },
     }
@@ -224,7 +256,7 @@ def test_sessions_are_spread_or_fill_nodes(placing: str, kind: str) -> None:
 def mounted(source: str, mode: str, **backend: object) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return volume and mount of one folder of the proposal."""
     mounts = [{"source": source, "target": "proposals/20180301", "mode": mode}]
-    spec = built(backend, launch=launch(mounts=mounts))["spec"]
+    spec = built(backend, BARE, launch=launch(mounts=mounts))["spec"]
     return spec["volumes"][-1], spec["containers"][0]["volumeMounts"][-1]
 
 
@@ -259,7 +291,8 @@ def test_refuses_a_folder_that_is_in_no_volume(source: str) -> None:
 
 def test_a_home_is_a_folder_of_a_volume() -> None:
     home = {"nfs": {"server": "nfs.example", "path": "/home"}, "sub_path": "visitors/{username}"}
-    spec = built({"home": home, "home_path": "/srv/{username}"}, launch=launch(mounts=()))["spec"]
+    backend: dict[str, object] = {"home": home, "home_path": "/srv/{username}"}
+    spec = built(backend, BARE, launch=launch(mounts=()))["spec"]
     assert spec["volumes"] == [
         {"name": "home", "nfs": {"server": "nfs.example", "path": "/home", "readOnly": False}}
     ]
@@ -271,7 +304,7 @@ def test_a_home_is_a_folder_of_a_volume() -> None:
 def test_further_volumes_are_read_only_unless_said() -> None:
     software = {"path": "/sw", "host_path": "/opt/sw"}
     scratch = {"path": "/scratch", "claim": "scratch", "read_only": False}
-    spec = built({"volumes": [software]}, {"volumes": [scratch]}, launch=launch(mounts=()))["spec"]
+    spec = built({"volumes": [software]}, {"volumes": [scratch], **BARE}, launch=launch(mounts=()))["spec"]
     assert spec["volumes"][1:] == [
         {"name": "extra-0", "hostPath": {"path": "/opt/sw", "type": "Directory"}},
         {"name": "extra-1", "persistentVolumeClaim": {"claimName": "scratch", "readOnly": False}},
@@ -293,6 +326,8 @@ def test_further_volumes_are_read_only_unless_said() -> None:
         {"home": {"host_path": "/home/../root"}},
         {"home": {"host_path": "home"}},
         {"home_path": "home"},
+        {"home_path": "/home:/bin/sh"},
+        {"home_path": "/home\nroot"},
         {"volumes": [{"path": "/sw/..", "host_path": "/sw"}]},
         {"data": [{"prefix": "data", "host_path": "/data"}]},
         {"groups": {"id14": 0}},
@@ -359,15 +394,29 @@ def test_refuses_root_and_nobody_known(wrong: dict[str, object]) -> None:
 
 def test_groups_become_the_numbers_that_somebody_knows(caplog: pytest.LogCaptureFixture) -> None:
     person = Person(username="amara", uid=20001, gid=30001, groups=("id14", "daemon", "nobody-knows"))
-    assert gids_of(person, {"id14": 40014, "daemon": 7}) == [40014, 7]
+    assert groups_of(person, {"id14": 40014, "daemon": 7}) == {"id14": 40014, "daemon": 7}
     assert "nobody-knows" in caplog.text
     # Else the hub's machine is asked.
-    assert gids_of(person, {"id14": 40014}) == [40014, grp.getgrnam("daemon").gr_gid]
+    assert groups_of(person, {"id14": 40014})["daemon"] == grp.getgrnam("daemon").gr_gid
 
 
 def test_refuses_the_group_of_root() -> None:
     with pytest.raises(BackendError, match="root's group"):
-        gids_of(Person(username="amara", uid=20001, gid=30001, groups=("root",)), {})
+        built(groups=groups_of(Person(username="amara", uid=20001, gid=30001, groups=("root",)), {}))
+
+
+def test_a_session_knows_its_person_by_name() -> None:
+    person = Person(username="amara", uid=20001, gid=40014)
+    files = build_files(person, "/home/amara", {"id14": 40014, "x:0:\nroot": 40015})
+    # Her group has a name already; one that would add a line of its own gets none.
+    assert files["group"].splitlines()[3:] == ["id14:x:40014:"]
+    assert files["passwd"].splitlines()[2:] == ["amara:x:20001:40014::/home/amara:/bin/bash"]
+
+
+def test_an_image_that_knows_its_people_keeps_its_own_files() -> None:
+    pod = built(profile=BARE)
+    assert "accounts" not in json.dumps(pod["spec"])
+    assert "jupyterhub-daas/passwd" not in pod["metadata"]["annotations"]
 
 
 def test_no_secret_is_in_a_pod() -> None:

@@ -148,7 +148,7 @@ class KubernetesBackend(Backend):
                 "LOGNAME": person.username,
                 "DAAS_FOLDER": f"{home}/proposals/{launch.proposal}",
             },
-            gids=await asyncio.to_thread(gids_of, person, self.options.groups),
+            groups=await asyncio.to_thread(groups_of, person, self.options.groups),
         )
         made = await patiently(lambda: self._create(launch, pod), child.start_timeout)
         secret = build_secret(made, child.api_token)
@@ -307,9 +307,9 @@ def _default_url(launch: Launch) -> str:
     return f"/lab/tree/proposals/{launch.proposal}" if launch.mounts else "/lab"
 
 
-def gids_of(person: Person, known: Mapping[str, int]) -> list[int]:
-    """Return the numbers of a person's groups; one that nobody knows is left out and so grants nothing."""
-    found = []
+def groups_of(person: Person, known: Mapping[str, int]) -> dict[str, int]:
+    """Return a person's groups and their numbers; one that nobody knows is left out and so grants nothing."""
+    found = {}
     for name in person.groups:
         gid = known.get(name)
         if gid is None:
@@ -318,11 +318,7 @@ def gids_of(person: Person, known: Mapping[str, int]) -> list[int]:
             except KeyError:
                 log.warning("Group %s of %s has no number: it is left out", name, person.username)
                 continue
-        if gid == 0:
-            raise BackendError(
-                "A session never runs with root's group. Please tell the support team.", group=name
-            )
-        found.append(gid)
+        found[name] = gid
     return found
 
 

@@ -107,12 +107,14 @@ class Reserve(Model):
 class PodOptions(Model):
     """What backend and profiles may say of pods; a profile's word counts where both speak.
 
+    `account_files` gives the session an ``/etc/passwd`` and ``/etc/group`` with the person in them.
     `wait_seconds` is how long a session may wait for a node, `start_seconds` how long it may take on it.
     """
 
     command: Words = ("jupyterhub-singleuser",)
     variables: dict[str, str] = Field(default_factory=dict)
     volumes: tuple[Extra, ...] = ()
+    account_files: bool = True
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: tuple[Toleration, ...] = ()
     priority_class: Name | None = None
@@ -138,7 +140,7 @@ class KubernetesOptions(PodOptions):
     context: str | None = None
     namespace: Name = "daas-sessions"
     home: Home | None = None
-    home_path: Path = "/home/{username}"
+    home_path: Annotated[Path, Field(pattern=r"^[^:\s]+$")] = "/home/{username}"
     data: tuple[Data, ...] = ()
     groups: dict[str, Annotated[int, Field(gt=0, lt=(1 << 32) - 1)]] = Field(default_factory=dict)
     placing: Placing | None = None

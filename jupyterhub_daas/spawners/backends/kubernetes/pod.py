@@ -5,12 +5,13 @@ to the cluster's API, and asks for exactly what it may use at most. No secret is
 lies in a Secret that the pod owns, and goes with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.proposals import Mount, MountMode
 from jupyterhub_daas.errors import BackendError
+from jupyterhub_daas.spawners.backends.kubernetes import accounts
 from jupyterhub_daas.spawners.backends.kubernetes.options import (
     KubernetesOptions,
     Placing,
@@ -51,11 +52,21 @@ def build_pod(
     options: KubernetesOptions,
     pod: PodOptions,
     environment: Mapping[str, str],
-    gids: Sequence[int] = (),
+    groups: Mapping[str, int] | None = None,
 ) -> Object:
-    """Build the pod of a session; raise BackendError if one of its folders is in none of the volumes."""
+    """Build the pod of a session; raise BackendError if one of its folders is in none of the volumes.
+
+    `groups` are the person's, with their numbers.
+    """
     name = object_name(hub_id, launch.session_id)
     volumes, mounts = _volumes(launch, options, pod)
+    metadata = _metadata(launch, hub_id)
+    if pod.account_files:
+        home = home_of(options, launch.person.username)
+        for file, content in accounts.build_files(launch.person, home, groups or {}).items():
+            metadata["annotations"][f"{PREFIX}/{file}"] = content
+        volumes.append(accounts.volume_of(PREFIX))
+        mounts += accounts.mounts()
     container: Object = {
         "name": CONTAINER,
         "image": image,
@@ -87,7 +98,7 @@ def build_pod(
             "runAsNonRoot": True,
             "runAsUser": launch.person.uid,
             "runAsGroup": launch.person.gid,
-            "supplementalGroups": sorted({*gids}),
+            "supplementalGroups": accounts.gids_in(groups or {}),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
@@ -96,7 +107,7 @@ def build_pod(
     }
     if pod.pull_secrets:
         spec["imagePullSecrets"] = [{"name": each} for each in pod.pull_secrets]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(launch, hub_id), "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def build_secret(pod: Object, token: str) -> Object:
