@@ -1,5 +1,6 @@
 """What a cluster says of pods, events and nodes, and what becomes of it."""
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -206,9 +207,71 @@ def test_counts(
     flavour: Flavour, nodes: Any, pods: Any, options: dict[str, Any], fits: bool, free: int
 ) -> None:
     given = KubernetesOptions.model_validate(options)
-    (found,) = capacity.count([flavour], nodes, pods, given, given)
+    found = capacity.count(flavour, nodes, pods, given, [given])
     assert (found.flavour, found.fits, found.free) == (flavour.key, fits, free)
     assert bool(found.reason) == (free == 0)
+
+
+def test_a_node_counts_if_any_profile_may_go_there() -> None:
+    given = KubernetesOptions()
+    own = KubernetesOptions.model_validate({"tolerations": [{"key": "maintenance"}]})
+    nodes = [node(taints=OTHER), node("node2")]
+    assert capacity.count(SMALL, nodes, [], given, [given]).free == 4
+    assert capacity.count(SMALL, nodes, [], given, [given, own]).free == 8
+
+
+def at(minute: int, holding: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod that came in this minute."""
+    came = {"creationTimestamp": f"2026-11-26T10:{minute:02}:00Z"}
+    return {**holding, "metadata": {**holding["metadata"], **came}}
+
+
+GONE = {"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-11-26T10:07:00Z"}
+CORDON = [
+    {
+        "key": "node.kubernetes.io/unschedulable",
+        "effect": "NoSchedule",
+        "timeAdded": "2026-11-26T10:09:00Z",
+    }
+]
+
+
+def out_of_service(name: str, **more: Any) -> dict[str, Any]:
+    """Return a node of which the cluster says since when it takes nothing."""
+    found = node(name, **more)
+    if "taints" in more:
+        found["spec"]["unschedulable"] = True
+    else:
+        found["status"]["conditions"] = [GONE]
+    return found
+
+
+SINCE = {
+    "there is room": ([node()], [at(1, using(cpu="2"))], None),
+    # 8 cpus: the pod of 10:03 took the last two, and the one of 10:05 came on top.
+    "the last room was taken": (
+        [node()],
+        [at(5, using(cpu="1")), at(1, using(cpu="5")), at(3, using(cpu="2"))],
+        3,
+    ),
+    "of two nodes": (
+        [node(), node("node2")],
+        [at(2, using(cpu="7")), at(4, using("node2", cpu="7")), at(6, using("elsewhere", cpu="7"))],
+        4,
+    ),
+    "what ended holds nothing": ([node()], [at(2, using(phase="Failed", cpu="8")), at(4, using(cpu="8"))], 4),
+    "away": ([out_of_service("node1")], [], 7),
+    "closed by somebody": ([out_of_service("node1"), out_of_service("node2", taints=CORDON)], [], 9),
+    "nobody says": ([node(ready="False")], [], None),
+}
+
+
+@pytest.mark.parametrize(("nodes", "pods", "minute"), SINCE.values(), ids=SINCE.keys())
+def test_says_since_when_there_is_none(nodes: Any, pods: Any, minute: int | None) -> None:
+    given = KubernetesOptions()
+    found = capacity.count(SMALL, nodes, pods, given, [given])
+    expected = None if minute is None else datetime(2026, 11, 26, 10, minute, tzinfo=timezone.utc)
+    assert (found.since, found.until) == (expected, None)
 
 
 @pytest.mark.parametrize(

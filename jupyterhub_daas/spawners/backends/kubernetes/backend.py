@@ -81,6 +81,8 @@ class KubernetesBackend(Backend):
             field_selector="involvedObject.kind=Pod",
         )
         self._counts_nodes = True
+        # Where sessions of a flavour may go, by profile: a profile names nodes, a flavour does not.
+        self._offers: dict[str, tuple[tuple[str, ...], PodOptions]] = {}
         self._logs: dict[str, str] = {}
 
     def child_classes(self) -> tuple[type[KubernetesSession], ...]:
@@ -90,7 +92,8 @@ class KubernetesBackend(Backend):
     def check_profile(self, profile: Profile, environment: Environment) -> None:
         """Refuse a profile whose kind or options this backend does not know."""
         place = f"profiles.{profile.key}"
-        parse_options(KubernetesProfileOptions, profile.options, f"{place}.options")
+        own = parse_options(KubernetesProfileOptions, profile.options, f"{place}.options")
+        self._offers[profile.key] = profile.flavours, own.over(self.options)
         if environment.kind is EnvironmentKind.VM:
             raise ConfigurationError(f"{place}: backend '{self.key}' starts no machines.", field=place)
 
@@ -250,9 +253,16 @@ class KubernetesBackend(Backend):
 
     async def resources(self, flavours: Sequence[Flavour]) -> tuple[Availability, ...]:
         """Count from the nodes and the pods of the namespace; empty without the right to see nodes."""
-        return await self._count(flavours, self.options)
+        found = await self._nodes_and_pods()
+        if found is None:
+            return ()
+        counted = []
+        for flavour in flavours:
+            offers = [pod for keys, pod in self._offers.values() if flavour.key in keys]
+            counted.append(capacity.count(flavour, *found, self.options, offers or [self.options]))
+        return tuple(counted)
 
-    async def _count(self, flavours: Sequence[Flavour], pod: PodOptions) -> tuple[Availability, ...]:
+    async def _nodes_and_pods(self) -> tuple[list[Object], list[Object]] | None:
         try:
             (nodes, _), (pods, _) = await asyncio.gather(
                 self.cluster.list_all("list_node", namespaced=False),
@@ -262,15 +272,17 @@ class KubernetesBackend(Backend):
             if self._counts_nodes:
                 log.warning("What is free on the cluster is not counted: %s", refused.words)
             self._counts_nodes = False
-            return ()
+            return None
         self._counts_nodes = True
-        return capacity.count(flavours, nodes, pods, self.options, pod)
+        return nodes, pods
 
     async def why_it_fits_nowhere(self, launch: Launch) -> str:
         """Say why no node would be large enough for a session even if it were empty; else nothing."""
         with contextlib.suppress(BackendError):
-            for found in await self._count([launch.flavour], self._own(launch).over(self.options)):
-                return "" if found.fits else found.reason
+            if (found := await self._nodes_and_pods()) is not None:
+                offer = self._own(launch).over(self.options)
+                counted = capacity.count(launch.flavour, *found, self.options, [offer])
+                return "" if counted.fits else counted.reason
         return ""
 
     async def read_log(self, session_id: str, *, lines: int) -> str:

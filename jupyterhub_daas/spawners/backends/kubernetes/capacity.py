@@ -1,7 +1,11 @@
-"""Count what is free: pure arithmetic over nodes and pods."""
+"""Count what is free, and since when there is nothing: pure arithmetic over nodes and pods.
+
+Until when, a cluster does not know: sessions end when their people have what they came for.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from jupyterhub_daas.core.availability import Availability
@@ -19,6 +23,7 @@ _UNITS = {
 }
 # Taints by which the cluster itself tells the state of a node.
 STATES = "node.kubernetes.io/"
+ENDED = ("Succeeded", "Failed")
 
 
 def amount(quantity: object) -> float:
@@ -29,25 +34,20 @@ def amount(quantity: object) -> float:
 
 
 def count(
-    flavours: Sequence[Flavour],
+    flavour: Flavour,
     nodes: Iterable[Object],
     pods: Iterable[Object],
     options: KubernetesOptions,
-    pod: PodOptions,
-) -> tuple[Availability, ...]:
-    """Say of each flavour how many such pods fit now, given the nodes and what is on them."""
-    possible = [node for node in nodes if _is_for(node, pod, options.gpu_resource)]
-    held: dict[str, dict[str, float]] = {}
-    for each in pods:
-        _add(held.setdefault(each.get("spec", {}).get("nodeName", ""), {}), each)
-    return tuple(_of(flavour, possible, held, options) for flavour in flavours)
+    offers: Sequence[PodOptions],
+) -> Availability:
+    """Say how many pods of a flavour fit now on nodes where one of the offers may go."""
+    possible = [node for node in nodes if any(_is_for(node, each, options.gpu_resource) for each in offers)]
+    living = [each for each in pods if each.get("status", {}).get("phase") not in ENDED]
+    return _of(flavour, possible, living, options)
 
 
 def _of(
-    flavour: Flavour,
-    nodes: Sequence[Object],
-    held: Mapping[str, Mapping[str, float]],
-    options: KubernetesOptions,
+    flavour: Flavour, nodes: Sequence[Object], pods: Sequence[Object], options: KubernetesOptions
 ) -> Availability:
     wanted = {
         "cpu": flavour.cpus,
@@ -56,22 +56,68 @@ def _of(
         options.gpu_resource: float(flavour.gpus),
         "pods": 1.0,
     }
-    free, fits = 0, False
-    for node in nodes:
-        room = _room(node, options)
-        name = node["metadata"]["name"]
-        # A node that is away now comes back: what it could hold will fit some time.
-        fits = fits or _times(wanted, room) > 0
-        if not _takes_sessions(node):
-            continue
-        left = {key: value - held.get(name, {}).get(key, 0.0) for key, value in room.items()}
-        free += _times(wanted, left)
-    if not fits:
+    # A node that is away now comes back: what it could hold will fit some time.
+    fitting = [node for node in nodes if _times(wanted, _room(node, options)) > 0]
+    if not fitting:
         gpu = flavour.gpus and not any(_room(node, options).get(options.gpu_resource) for node in nodes)
         reason = "No machine of the cluster has a GPU." if gpu else "No machine of the cluster is that large."
         return Availability(flavour=flavour.key, fits=False, free=0, reason=reason)
-    reason = "" if free else "All machines with room for this size are taken; a start waits for one."
-    return Availability(flavour=flavour.key, free=free, reason=reason)
+    serving = [node for node in fitting if _takes_sessions(node)]
+    if not serving:
+        reason = "The machines with room for this size are out of service."
+        return Availability(flavour=flavour.key, free=0, reason=reason, since=_away_since(fitting))
+    rooms = {node["metadata"]["name"]: _room(node, options) for node in serving}
+    if free := _free(wanted, rooms, pods):
+        return Availability(flavour=flavour.key, free=free)
+    reason = "All machines with room for this size are taken."
+    return Availability(flavour=flavour.key, free=0, reason=reason, since=_full_since(wanted, rooms, pods))
+
+
+def _free(wanted: Mapping[str, float], rooms: Mapping[str, Mapping[str, float]], pods: Any) -> int:
+    held: dict[str, dict[str, float]] = {}
+    for pod in pods:
+        _add(held.setdefault(pod.get("spec", {}).get("nodeName", ""), {}), pod)
+    return sum(
+        _times(wanted, {key: value - held.get(name, {}).get(key, 0.0) for key, value in room.items()})
+        for name, room in rooms.items()
+    )
+
+
+def _full_since(
+    wanted: Mapping[str, float], rooms: Mapping[str, Mapping[str, float]], pods: Sequence[Object]
+) -> datetime | None:
+    """Return when the pod came that took the last room, of those that are still there."""
+    there = sorted(
+        (pod for pod in pods if pod.get("spec", {}).get("nodeName") in rooms),
+        key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")),
+    )
+    # Of a growing number of pods it is found by halving: full stays full.
+    few, many = 0, len(there)
+    while few < many:
+        middle = (few + many) // 2
+        if _free(wanted, rooms, there[:middle]):
+            few = middle + 1
+        else:
+            many = middle
+    return _moment(there[few - 1]["metadata"].get("creationTimestamp")) if few else None
+
+
+def _away_since(nodes: Sequence[Object]) -> datetime | None:
+    """Return when the last of some nodes went out of service; None if one does not tell."""
+    moments = [_moment(_left_at(node)) for node in nodes]
+    return max((each for each in moments if each is not None), default=None) if all(moments) else None
+
+
+def _left_at(node: Object) -> object:
+    for taint in node.get("spec", {}).get("taints") or ():
+        if taint["key"] == f"{STATES}unschedulable":
+            return taint.get("timeAdded")
+    conditions = node.get("status", {}).get("conditions", ())
+    return next((each.get("lastTransitionTime") for each in conditions if each["type"] == "Ready"), None)
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(str(text).replace("Z", "+00:00")) if text else None
 
 
 def _times(wanted: Mapping[str, float], room: Mapping[str, float]) -> int:
@@ -86,8 +132,6 @@ def _room(node: Object, options: KubernetesOptions) -> dict[str, float]:
 
 
 def _add(held: dict[str, float], pod: Object) -> None:
-    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
-        return
     held["pods"] = held.get("pods", 0.0) + 1
     for container in pod["spec"].get("containers", ()):
         for key, value in container.get("resources", {}).get("requests", {}).items():
