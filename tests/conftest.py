@@ -22,7 +22,7 @@ class ByFileAndBackend(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
         words = test.partition("[")[2].rstrip("]").split("-")
-        return f"{file}::{words[0]}" if file.endswith("/test_backends.py") else file
+        return f"{file}::{words[0]}" if file.endswith("spawners/test_backends.py") else file
 
 
 # What has real portals takes longest, test by test; a worker that began with it last would end alone. The

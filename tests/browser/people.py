@@ -8,8 +8,11 @@ from playwright.async_api import ConsoleMessage, Locator, Page, expect
 
 from tests.support.stack import Stack, node_modules
 from tests.support.umbrella import Umbrella
+from tests.support.waiting import wait_for
 
 FORBIDDEN = re.compile(r"Content Security Policy|Uncaught|is not defined")
+START_MS = 90_000
+RUN_MS = 120_000
 
 
 class Visitor:
@@ -38,11 +41,11 @@ class Visitor:
         """Open a page."""
         await self.page.goto(self.address(path))
 
-    async def log_in(self, person: str) -> None:
-        """Log in with a facility account."""
+    async def log_in(self, person: str, password: str = "") -> None:
+        """Log in with a facility account; without a password with the demo's."""
         await self.open("/hub/login?next=%2Fservices%2Fportal%2Fproposals")
         await self.page.get_by_label("Username").fill(person)
-        await self.page.get_by_label("Password").fill(f"{person}-facility")
+        await self.page.get_by_label("Password").fill(password or f"{person}-facility")
         await self.page.get_by_role("button", name="Log in", exact=True).click()
         await self.page.wait_for_url("**/services/portal/**")
 
@@ -54,9 +57,9 @@ class Visitor:
         await self.page.get_by_role("button", name="Sign in").click()
         await self.page.wait_for_url("**/services/portal/**")
 
-    async def enter(self, person: str) -> None:
+    async def enter(self, person: str, password: str = "") -> None:
         """Log in as somebody who has accepted the conditions, and be at the proposals."""
-        await self.log_in(person)
+        await self.log_in(person, password)
         accept = self.page.get_by_role("button", name="I accept these conditions")
         if await accept.count():
             await accept.click()
@@ -89,9 +92,42 @@ class Visitor:
         assert match, self.page.url
         return match[1]
 
+    async def run_notebook(self, name: str) -> str:
+        """Open a notebook of the proposal's processed data in JupyterLab and run it; return its last line."""
+        page = self.page
+        await page.wait_for_url("**/lab/**", timeout=START_MS)
+        files = page.locator(".jp-DirListing-content")
+        await expect(files.get_by_text("raw", exact=True)).to_be_visible(timeout=START_MS)
+        await files.get_by_text("processed", exact=True).dblclick()
+        await files.get_by_text(name).dblclick()
+        await expect(page.locator(".jp-Notebook")).to_be_visible()
+        await expect(page.get_by_text(re.compile(r"Python 3 .*\| Idle"))).to_be_visible(timeout=START_MS)
+        await page.get_by_role("menuitem", name="Run", exact=True).click()
+        await page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        # All cells have run when this one has, and it is in view.
+        last = page.locator(".jp-OutputArea-output").get_by_text(re.compile("^RESULT"))
+        await expect(last).to_be_visible(timeout=RUN_MS)
+        return await last.inner_text()
+
+    async def type_in_the_desktop(self, command: str, result: Path) -> str:
+        """Have the desktop's terminal run a command that writes a file; return what it wrote."""
+        await expect(self.page.locator("#status")).to_contain_text("Connected", timeout=START_MS)
+
+        async def written() -> str:
+            # The terminal may not be there yet: what is typed too early goes nowhere.
+            await self.page.locator("#screen canvas").click(position={"x": 200, "y": 200})
+            await self.page.keyboard.type(f"{command}\n", delay=15)
+            return _content_of(result)
+
+        return await wait_for(written, 60, what=f"{result.name}, made in the desktop's terminal")
+
     async def screenshot(self, name: str) -> None:
         """Keep a picture of the page beside the portal's logs."""
         await self.page.screenshot(path=self.site.folder / f"{name}.png")
+
+
+def _content_of(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 async def violations(page: Page) -> list[str]:

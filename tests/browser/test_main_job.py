@@ -4,16 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import DESKTOP
-from tests.browser.people import Visitor
+from tests.browser.people import START_MS, Visitor
 from tests.support.stack import Stack
 from tests.support.umbrella import Umbrella
 from tests.support.waiting import wait_for
 
 PROPOSAL = "20180301"
-START_MS = 90_000
 PROC = Path("/proc")
 
 
@@ -118,18 +117,8 @@ async def test_somebody_without_proposals_reads_what_to_do(visitor: Visitor) -> 
 
 
 async def test_jupyter_with_the_proposal_s_data_runs_the_notebook(bruno: Visitor, site: Stack) -> None:
-    page = bruno.page
     await bruno.start(PROPOSAL, "Jupyter")
-    await page.wait_for_url("**/lab/**", timeout=START_MS)
-    files = page.locator(".jp-DirListing-content")
-    await expect(files.get_by_text("raw", exact=True)).to_be_visible(timeout=START_MS)
-    await files.get_by_text("processed", exact=True).dblclick()
-    await files.get_by_text("fit-xrf-spectrum.ipynb").dblclick()
-    await expect(page.locator(".jp-Notebook")).to_be_visible()
-    await expect(page.get_by_text(re.compile(r"Python 3 .*\| Idle"))).to_be_visible(timeout=START_MS)
-    await page.get_by_role("menuitem", name="Run", exact=True).click()
-    await page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    result = await result_of(page)
+    result = await bruno.run_notebook("fit-xrf-spectrum.ipynb")
     iron, energy, chromium = (
         float(re.search(pattern, result)[1])  # type: ignore[index]
         for pattern in (r"iron ([\d.]+) ppm", r"Fe Ka ([\d.]+) keV", r"chromium ([\d.]+) %")
@@ -142,27 +131,13 @@ async def test_jupyter_with_the_proposal_s_data_runs_the_notebook(bruno: Visitor
     assert (processed / "xrf-results.csv").read_text().startswith("group,fitted area")
 
 
-async def result_of(page: Page) -> str:
-    """Wait for the notebook's last line: all cells have run, and the last one is in view."""
-    last = page.locator(".jp-OutputArea-output").get_by_text(re.compile("^RESULT"))
-    await expect(last).to_be_visible(timeout=120_000)
-    return await last.inner_text()
-
-
 async def test_a_desktop_with_the_same_data(bruno: Visitor, site: Stack) -> None:
     page = bruno.page
     name = await bruno.start(PROPOSAL, "Desktop")
     await page.wait_for_url(f"**/user/bruno/{name}/desktop/**", timeout=START_MS)
-    await expect(page.locator("#status")).to_contain_text("Connected", timeout=START_MS)
     written = site.folder / "data" / PROPOSAL / "processed" / "from-the-desktop"
-
-    async def type_in_the_terminal() -> bool:
-        # The terminal may not be there yet: what is typed too early goes nowhere.
-        await page.locator("#screen canvas").click(position={"x": 200, "y": 200})
-        await page.keyboard.type("ls raw > processed/from-the-desktop\n", delay=15)
-        return written.exists() and "XRFSpectrum.mca" in written.read_text()
-
-    await wait_for(type_in_the_terminal, 60, what="the file that was made in the desktop's terminal")
+    listed = await bruno.type_in_the_desktop("ls raw > processed/from-the-desktop", written)
+    assert "XRFSpectrum.mca" in listed
     running = processes_of(name)
     for program in ("Xvnc|Xtigervnc", "xterm", "openbox"):
         assert any(re.search(program, command) for command in running), running
