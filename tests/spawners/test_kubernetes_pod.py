@@ -1,6 +1,5 @@
 """The objects that a cluster gets, compared whole: what is not asked for here is not in them."""
 
-import grp
 import json
 from typing import Any
 
@@ -8,10 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError
-from jupyterhub_daas.spawners.backends.kubernetes.accounts import build_files
-from jupyterhub_daas.spawners.backends.kubernetes.backend import groups_of
 from jupyterhub_daas.spawners.backends.kubernetes.options import (
     KubernetesOptions,
     KubernetesProfileOptions,
@@ -125,7 +121,7 @@ def test_a_pod_word_by_word() -> None:
                     "volumeMounts": [
                         {"name": "home", "mountPath": "/home/amara"},
                         {
-                            "name": "data-0-ro",
+                            "name": "data-0",
                             "mountPath": "/home/amara/proposals/20180301/raw",
                             "subPath": "id14/20180301/raw",
                             "readOnly": True,
@@ -151,7 +147,6 @@ def test_a_pod_word_by_word() -> None:
             ],
             "volumes": [
                 {"name": "home", "emptyDir": {"sizeLimit": "5368709120"}},
-                {"name": "data-0-ro", "hostPath": host},
                 {"name": "data-0", "hostPath": host},
                 {
                     "name": "accounts",
@@ -263,7 +258,7 @@ def mounted(source: str, mode: str, **backend: object) -> tuple[dict[str, Any], 
 def test_the_longest_prefix_gives_the_volume() -> None:
     volume, mount = mounted("/data/visitor/20180301", "ro")
     assert volume == {
-        "name": "data-1-ro",
+        "name": "data-1",
         "nfs": {"server": "nfs.example", "path": "/export/visitor", "readOnly": True},
     }
     assert (mount["subPath"], mount["readOnly"]) == ("20180301", True)
@@ -276,6 +271,35 @@ def test_a_claim_is_read_only_or_writable() -> None:
     volume, mount = mounted("/archive/20180301", "rw")
     assert volume["persistentVolumeClaim"] == {"claimName": "archive", "readOnly": False}
     assert mount["readOnly"] is False
+
+
+def test_a_volume_is_in_a_pod_once() -> None:
+    # Under two names a claim would keep the pod from ever coming up.
+    everything = {"claim": "everything"}
+    mounts = [
+        {"source": "/all/20180301/raw", "target": "proposals/20180301/raw", "mode": "ro"},
+        {"source": "/all/20180301/work", "target": "proposals/20180301/work", "mode": "rw"},
+    ]
+    options = {
+        "home": {**everything, "sub_path": "homes/{username}"},
+        "volumes": [{"path": "/sw", **everything}],
+    }
+    spec = built({**options, "data": [{"prefix": "/all", **everything}]}, BARE, launch=launch(mounts=mounts))[
+        "spec"
+    ]
+    assert spec["volumes"] == [
+        {"name": "home", "persistentVolumeClaim": {"claimName": "everything", "readOnly": False}}
+    ]
+    places = [
+        (mount["name"], mount["mountPath"], mount.get("subPath"), mount["readOnly"])
+        for mount in spec["containers"][0]["volumeMounts"]
+    ]
+    assert places == [
+        ("home", "/home/amara", "homes/amara", False),
+        ("home", "/sw", None, True),
+        ("home", "/home/amara/proposals/20180301/raw", "20180301/raw", True),
+        ("home", "/home/amara/proposals/20180301/work", "20180301/work", False),
+    ]
 
 
 def test_a_whole_volume_needs_no_sub_path() -> None:
@@ -297,7 +321,7 @@ def test_a_home_is_a_folder_of_a_volume() -> None:
         {"name": "home", "nfs": {"server": "nfs.example", "path": "/home", "readOnly": False}}
     ]
     assert spec["containers"][0]["volumeMounts"] == [
-        {"name": "home", "mountPath": "/srv/amara", "subPath": "visitors/amara"}
+        {"name": "home", "mountPath": "/srv/amara", "subPath": "visitors/amara", "readOnly": False}
     ]
 
 
@@ -313,36 +337,6 @@ def test_further_volumes_are_read_only_unless_said() -> None:
         {"name": "extra-0", "mountPath": "/sw", "readOnly": True},
         {"name": "extra-1", "mountPath": "/scratch", "readOnly": False},
     ]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"home": {}},
-        {"home": {"host_path": "/home", "claim": "home"}},
-        {"home": {"host_path": "/home", "sub_path": "../{username}"}},
-        {"home": {"host_path": "/home", "sub_path": "{username}/../../x"}},
-        {"home": {"host_path": "/home", "sub_path": "/{username}"}},
-        {"home": {"host_path": "/home/../root"}},
-        {"home": {"host_path": "home"}},
-        {"home_path": "home"},
-        {"home_path": "/home:/bin/sh"},
-        {"home_path": "/home\nroot"},
-        {"volumes": [{"path": "/sw/..", "host_path": "/sw"}]},
-        {"data": [{"prefix": "data", "host_path": "/data"}]},
-        {"groups": {"id14": 0}},
-        {"namespace": "../kube-system"},
-        {"namespace": "Sessions"},
-        {"pull_secrets": ["a/b"]},
-        {"port": 80},
-        {"placing": "anywhere"},
-        {"unknown": 1},
-    ],
-    ids=lambda wrong: json.dumps(wrong)[:60],
-)
-def test_refuses_wrong_options(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
-        KubernetesOptions.model_validate(wrong)
 
 
 # --- whatever a value holds, it is data
@@ -390,27 +384,6 @@ def test_refuses_root_and_nobody_known(wrong: dict[str, object]) -> None:
     person = {"username": "amara", "uid": 20001, "gid": 30001, **wrong}
     with pytest.raises(ValidationError):
         launch(person=person)
-
-
-def test_groups_become_the_numbers_that_somebody_knows(caplog: pytest.LogCaptureFixture) -> None:
-    person = Person(username="amara", uid=20001, gid=30001, groups=("id14", "daemon", "nobody-knows"))
-    assert groups_of(person, {"id14": 40014, "daemon": 7}) == {"id14": 40014, "daemon": 7}
-    assert "nobody-knows" in caplog.text
-    # Else the hub's machine is asked.
-    assert groups_of(person, {"id14": 40014})["daemon"] == grp.getgrnam("daemon").gr_gid
-
-
-def test_refuses_the_group_of_root() -> None:
-    with pytest.raises(BackendError, match="root's group"):
-        built(groups=groups_of(Person(username="amara", uid=20001, gid=30001, groups=("root",)), {}))
-
-
-def test_a_session_knows_its_person_by_name() -> None:
-    person = Person(username="amara", uid=20001, gid=40014)
-    files = build_files(person, "/home/amara", {"id14": 40014, "x:0:\nroot": 40015})
-    # Her group has a name already; one that would add a line of its own gets none.
-    assert files["group"].splitlines()[3:] == ["id14:x:40014:"]
-    assert files["passwd"].splitlines()[2:] == ["amara:x:20001:40014::/home/amara:/bin/bash"]
 
 
 def test_an_image_that_knows_its_people_keeps_its_own_files() -> None:

@@ -162,6 +162,34 @@ def _resources(launch: Launch, options: KubernetesOptions) -> Object:
     return {"requests": amounts, "limits": dict(amounts)}
 
 
+class _Volumes:
+    """The volumes of a pod, each source once: a pod that names a claim twice never comes up.
+
+    What is mounted read-only is so by its mount; a volume is, too, if nobody writes to it.
+    """
+
+    def __init__(self) -> None:
+        self.mounts: list[Object] = []
+        self._sources: dict[str, Volume] = {}
+        self._written: set[str] = set()
+
+    def mount(self, name: str, volume: Volume, place: Object, *, read_only: bool) -> None:
+        """Mount a volume, under the name that it has already if it is there."""
+        source = Volume(host_path=volume.host_path, nfs=volume.nfs, claim=volume.claim)
+        name = next((key for key, known in self._sources.items() if known == source), name)
+        self._sources[name] = source
+        if not read_only:
+            self._written.add(name)
+        self.mounts.append({"name": name, **place, "readOnly": read_only})
+
+    def build(self) -> list[Object]:
+        """Return the volumes as the cluster wants them."""
+        return [
+            {"name": name, **_source(volume, read_only=name not in self._written)}
+            for name, volume in self._sources.items()
+        ]
+
+
 def _source(volume: Volume, *, read_only: bool) -> Object:
     if volume.host_path is not None:
         # Never made when it is missing: that would hide a mount that failed on the node.
@@ -175,30 +203,26 @@ def _volumes(
     launch: Launch, options: KubernetesOptions, pod: PodOptions
 ) -> tuple[list[Object], list[Object]]:
     home = home_of(options, launch.person.username)
-    volumes: list[Object]
-    mounts: list[Object]
+    found = _Volumes()
+    own: list[Object] = []
     if options.home is not None:
-        volumes = [{"name": "home", **_source(options.home, read_only=False)}]
         sub_path = options.home.sub_path.replace("{username}", launch.person.username)
-        mounts = [{"name": "home", "mountPath": home, "subPath": sub_path}]
+        found.mount("home", options.home, {"mountPath": home, "subPath": sub_path}, read_only=False)
     else:
         size = {"sizeLimit": str(launch.flavour.storage)} if launch.flavour.storage else {}
-        volumes = [{"name": "home", "emptyDir": size}]
-        mounts = [{"name": "home", "mountPath": home}]
+        own.append({"name": "home", "emptyDir": size})
+        found.mounts.append({"name": "home", "mountPath": home})
     for number, extra in enumerate(pod.volumes):
-        volumes.append({"name": f"extra-{number}", **_source(extra, read_only=extra.read_only)})
-        mounts.append({"name": f"extra-{number}", "mountPath": extra.path, "readOnly": extra.read_only})
+        found.mount(f"extra-{number}", extra, {"mountPath": extra.path}, read_only=extra.read_only)
     for mount in launch.mounts:
-        volume, data_mount = _data(mount, options, home)
-        if volume not in volumes:
-            volumes.append(volume)
-        mounts.append(data_mount)
-    return volumes, mounts
+        number, place = _data(mount, options, home)
+        read_only = mount.mode is MountMode.READ_ONLY
+        found.mount(f"data-{number}", options.data[number], place, read_only=read_only)
+    return [*own, *found.build()], found.mounts
 
 
-def _data(mount: Mount, options: KubernetesOptions, home: str) -> tuple[Object, Object]:
-    """Find the volume of a folder; the longest prefix counts."""
-    read_only = mount.mode is MountMode.READ_ONLY
+def _data(mount: Mount, options: KubernetesOptions, home: str) -> tuple[int, Object]:
+    """Find the volume of a folder and the place in it; the longest prefix counts."""
     fitting = [
         (len(data.prefix), number)
         for number, data in enumerate(options.data)
@@ -210,14 +234,12 @@ def _data(mount: Mount, options: KubernetesOptions, home: str) -> tuple[Object, 
             source=mount.source,
         )
     _, number = max(fitting)
-    data = options.data[number]
-    name = f"data-{number}" + ("-ro" if read_only else "")
     # By subPath, not by a volume of its own: the node then follows no link out of the volume.
-    place: Object = {"name": name, "mountPath": f"{home}/{mount.target}", "readOnly": read_only}
-    below = mount.source[len(data.prefix.rstrip("/")) :].lstrip("/")
+    place: Object = {"mountPath": f"{home}/{mount.target}"}
+    below = mount.source[len(options.data[number].prefix.rstrip("/")) :].lstrip("/")
     if below:
         place["subPath"] = below
-    return {"name": name, **_source(data, read_only=read_only)}, place
+    return number, place
 
 
 def _placement(launch: Launch, hub_id: str, options: KubernetesOptions, pod: PodOptions) -> Object:
