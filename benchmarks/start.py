@@ -1,32 +1,38 @@
 """The added time of a start: ours against a bare spawner, same command, same run.
 
-    python -m benchmarks.start [local|kubernetes] [--starts 20]
+    python -m benchmarks.start [local|kubernetes] [--starts 20] [--at-once 20]
 
 Two hubs run side by side, ours with all services and one that is as JupyterHub comes. Both start the same
 small web server, in turn, so that what else the machine does falls on both: on the machine against the
 LocalProcessSpawner, or as pods of one image, in one namespace of the lab's cluster, against the KubeSpawner
-(`pip install '.[benchmarks]'`). Traffic goes to loopback and the lab's own network only.
+(`pip install '.[benchmarks]'`). Then, if asked for, many are started at once on ours: are all served, in
+which order, and for how long was the hub's loop ever busy with one thing. Traffic goes to loopback and the
+lab's own network only.
 """
 
 import argparse
+import os
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
-
-import requests
+from typing import Any, NamedTuple
 
 from benchmarks.measuring import median, report
+from benchmarks.starting import BARE, OURS, PERSON, TIMED_LOOP, WANTED, Starts, sentence, start_at_once
 from tests.spawners.backends.kubernetes import Kubernetes
 from tests.support.labs import lab
 from tests.support.stack import Stack
-from tests.support.waiting import wait_until
 
-PERSON = "amara"
-OURS, BARE = "brave-curie", "bare"
+# Twenty tiny ones fit on two processors, and no quota is in their way.
+FLAVOURS: dict[str, dict[str, Any]] = {
+    "small": {"title": "Small", "cpus": 0.25, "memory": "256M", "storage": "100M"},
+    "tiny": {"title": "Tiny", "cpus": 0.08, "memory": "64M", "storage": "10M"},
+}
+TINY = {"user_options": {**WANTED["user_options"], "flavour": "tiny"}}
+FREE = {"default": {}, "default_flavour": "small"}
 
 SERVER = '''"""Answer as a single-user server would, at once."""
 import os
@@ -66,52 +72,35 @@ for name, value in {options!r}.items():
 """
 
 
-def _start_and_stop(stack: Stack, token: str, name: str, body: dict[str, Any]) -> float:
-    headers = {"Authorization": f"token {token}"}
-    url = f"{stack.api}/users/{PERSON}/servers/{name}"
-    begin = time.perf_counter()
-    requests.post(url, headers=headers, json=body, timeout=60).raise_for_status()
+class Hubs(NamedTuple):
+    """Ours and the bare one; `order` says in which order its backend was given sessions, by their ids."""
 
-    def ready() -> bool:
-        servers = requests.get(f"{stack.api}/users/{PERSON}", headers=headers, timeout=60).json()["servers"]
-        return bool(servers.get(name, {}).get("ready"))
-
-    def is_gone() -> bool:
-        found = requests.get(f"{stack.api}/users/{PERSON}", headers=headers, timeout=60).json()["servers"]
-        return name not in found
-
-    wait_until(ready, 60, what=f"{name} is ready")
-    seconds = time.perf_counter() - begin
-    stopped = requests.delete(url, headers=headers, timeout=60)
-    stopped.raise_for_status()
-    wait_until(is_gone, 60, what=f"{name} has stopped")
-    return 1000 * seconds
-
-
-def _bare_token(stack: Stack) -> str:
-    stack.admin("POST", f"/users/{PERSON}").raise_for_status()
-    answer = stack.admin("POST", f"/users/{PERSON}/tokens", json={"note": "benchmark"})
-    answer.raise_for_status()
-    return str(answer.json()["token"])
+    ours: Stack
+    bare: Stack
+    order: Callable[[], list[str]] = list
 
 
 @contextmanager
-def local(folder: Path) -> Iterator[tuple[Stack, Stack]]:
+def local(folder: Path) -> Iterator[Hubs]:
     """Yield both hubs, with processes of this machine as their sessions."""
     script = folder / "server.py"
     script.write_text(SERVER)
     command = [str(Path(sys.prefix).resolve() / "bin" / "python"), str(script)]
     options = {"command": command}
-    profile = {"environment": "jupyter", "backend": "local", "flavours": ["small"], "options": options}
+    profile = {"environment": "jupyter", "backend": "local", "flavours": [*FLAVOURS], "options": options}
     bare = BARE_CONFIG.format(command=command) + LOCAL_CONFIG.format()
-    yield (
-        Stack(folder / "ours", settings={"profiles": {"jupyter": profile}}),
+    yield Hubs(
+        Stack(
+            folder / "ours",
+            settings={"profiles": {"jupyter": profile}, "flavours": FLAVOURS, "quotas": FREE},
+            extra=TIMED_LOOP,
+        ),
         Stack(folder / "bare", configure={"services": []}, extra=bare),
     )
 
 
 @contextmanager
-def kubernetes(folder: Path) -> Iterator[tuple[Stack, Stack]]:
+def kubernetes(folder: Path) -> Iterator[Hubs]:
     """Yield both hubs, with pods as their sessions; both have the account that we ship."""
     with lab("kubernetes") as variables, closing(Kubernetes(variables)) as backend:
         command = ["/usr/bin/python3", "-c", SERVER]
@@ -123,15 +112,16 @@ def kubernetes(folder: Path) -> Iterator[tuple[Stack, Stack]]:
         profile = {
             "environment": "jupyter",
             "backend": "kubernetes",
-            "flavours": ["small"],
+            "flavours": [*FLAVOURS],
             "options": options,
         }
         given["environments"] = {"jupyter": {"title": "Jupyter", "kind": "jupyter"}}
-        ours = backend.build_stack(folder / "ours", **{**given, "profiles": {"jupyter": profile}})
+        given |= {"profiles": {"jupyter": profile}, "flavours": FLAVOURS, "quotas": FREE}
+        ours = backend.build_stack(folder / "ours", extra=TIMED_LOOP, **given)
         (folder / "bare").mkdir()
         access = backend.options(folder / "bare")
         programs = access["volumes"]
-        size = given["flavours"]["small"]
+        size = FLAVOURS["small"]
         peer = {
             "namespace": backend.namespace,
             "image": image,
@@ -156,54 +146,86 @@ def kubernetes(folder: Path) -> Iterator[tuple[Stack, Stack]]:
             hub_ip=backend.hub_ip,
             environment={"KUBECONFIG": access["kubeconfig"]},
         )
-        yield ours, bare
+        with pods_as_they_come(backend) as order:
+            yield Hubs(ours, bare, order)
+
+
+@contextmanager
+def pods_as_they_come(backend: Kubernetes) -> Iterator[Callable[[], list[str]]]:
+    """Watch the cluster; yield what returns the sessions of all pods so far, in the order of their making."""
+    label = "{.metadata.labels.jupyterhub-daas/session}"
+    command = [
+        *("kubectl", f"--kubeconfig={backend.cluster.kubeconfig}", "get", "pods", "-n", backend.namespace),
+        *("--watch-only", "-o", f'jsonpath={label}{{"\\n"}}'),
+    ]
+    with tempfile.TemporaryFile("w+") as seen, subprocess.Popen(command, stdout=seen) as watch:
+
+        def order() -> list[str]:
+            seen.seek(0)
+            # A pod is told of again whenever it changes.
+            return list(dict.fromkeys(seen.read().split()))
+
+        try:
+            yield order
+        finally:
+            watch.terminate()
 
 
 BACKENDS = {"local": (local, "LocalProcessSpawner"), "kubernetes": (kubernetes, "KubeSpawner")}
 
 
 def main() -> None:
-    """Start and stop in turn on both hubs and print the difference of the medians."""
+    """Start and stop in turn on both hubs, then many at once on ours, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backend", nargs="?", choices=BACKENDS, default="local")
     parser.add_argument("--starts", type=int, default=20)
+    parser.add_argument("--at-once", type=int, default=0)
     given = parser.parse_args()
     stacks, peer_name = BACKENDS[given.backend]
     with tempfile.TemporaryDirectory(prefix="daas-start-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with stacks(folder) as (ours, bare):
+        with stacks(folder) as hubs:
             try:
-                ours.start()
-                bare.start()
-                times = _measure(ours, bare, given.starts)
+                hubs.ours.start()
+                hubs.bare.start()
+                times, many = _measure(hubs, given.starts, given.at_once)
             finally:
-                ours.stop()
-                bare.stop()
+                hubs.ours.stop()
+                hubs.bare.stop()
     # The first two of each warm the hubs up.
     own, peer = median(times[0][2:]), median(times[1][2:])
     report(
         "start",
-        f"a start takes {own} ms, with the bare {peer_name} {peer} ms: {own - peer:.0f} ms added",
+        f"a start takes {own} ms, with the bare {peer_name} {peer} ms: {own - peer:.0f} ms added"
+        + (f". {sentence(many)}" if many else ""),
         {
             "backend": given.backend,
             "ours_ms": own,
             "bare_ms": peer,
             "added_ms": round(own - peer, 1),
             "ratio": round(own / peer, 3),
+            **many,
+            "load": [round(each, 1) for each in os.getloadavg()],
         },
     )
 
 
-def _measure(ours: Stack, bare: Stack, starts: int) -> tuple[list[float], list[float]]:
-    ours.accept_conditions(PERSON)
-    tokens = ours.token(PERSON), _bare_token(bare)
-    wanted = {"user_options": {"proposal": "20180301", "environment": "jupyter"}}
+def _measure(hubs: Hubs, starts: int, at_once: int) -> tuple[tuple[list[float], list[float]], dict[str, Any]]:
+    hubs.ours.accept_conditions(PERSON)
+    hubs.bare.admin("POST", f"/users/{PERSON}").raise_for_status()
+    own, peer = Starts(hubs.ours, PERSON, WANTED), Starts(hubs.bare, PERSON, {})
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(starts + 2):
-        times[0].append(_start_and_stop(ours, tokens[0], OURS, wanted))
-        times[1].append(_start_and_stop(bare, tokens[1], BARE, {}))
-    return times
+        times[0].append(own.measure(OURS))
+        times[1].append(peer.measure(BARE))
+
+    def order_of(ids: Mapping[str, str]) -> list[float]:
+        order = hubs.order()
+        return [float(order.index(each)) for each in ids.values()] if order else []
+
+    many = Starts(hubs.ours, PERSON, TINY)
+    return times, start_at_once(many, at_once, order_of) if at_once else {}
 
 
 if __name__ == "__main__":

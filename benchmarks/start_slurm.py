@@ -10,24 +10,28 @@ loopback only.
 """
 
 import argparse
-import json
 import os
 import pwd
 import re
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-
-import requests
 
 from benchmarks.measuring import median, report
 from benchmarks.start import SERVER
+from benchmarks.starting import (
+    BARE,
+    OURS,
+    PERSON,
+    TIMED_LOOP,
+    WANTED,
+    Starts,
+    sentence,
+    start_at_once,
+)
 from tests.support.slurm_lab import SlurmLab, let_pass, slurm_backend
 from tests.support.stack import Stack, unprivileged
-from tests.support.waiting import wait_until
 
 # batchspawner tells a server its port on the command line.
 SCRIPT = SERVER.replace(
@@ -35,11 +39,6 @@ SCRIPT = SERVER.replace(
     'import sys\nport = int(sys.argv[1].partition("=")[2]) if sys.argv[1:] else place.port\n'
     "HTTPServer((place.hostname, port)",
 )
-PERSON, OURS, BARE = "amara", "brave-curie", "bare"
-WANTED = {"user_options": {"proposal": "20180301", "environment": "jupyter"}}
-ADJECTIVES = ("brave", "calm", "kind", "wise", "merry")
-SCIENTISTS = ("bohr", "born", "bragg", "curie", "dirac", "euler", "fermi", "gauss", "hahn", "hooke")
-PATIENCE = 100.0
 # Of each of the two nodes: all that are asked for at once find a place.
 CPUS = 64
 
@@ -75,106 +74,13 @@ which jupyterhub-singleuser
 '''
 """
 
-# Each thing that the loop does for long is noted, with seconds of the clock and of this thread's CPU: on a
-# busy machine the first one also counts what other processes do.
-OUR_CONFIG = """
-c.DaasSpawner.backends = {backends!r}
-
-import asyncio.events
-import time
-
-_run = asyncio.events.Handle._run
-
-
-def _timed(handle):
-    clock, cpu = time.perf_counter(), time.thread_time()
-    _run(handle)
-    took = time.perf_counter() - clock, time.thread_time() - cpu
-    if took[0] > 0.02:
-        with open(given["folder"] + "/blocks", "a") as file:
-            file.write(json.dumps(took) + "\\n")
-
-
-asyncio.events.Handle._run = _timed
-"""
-
-
-class Starts:
-    """Start sessions of one hub."""
-
-    def __init__(self, stack: Stack, person: str, body: dict[str, dict[str, str]]) -> None:
-        self._api, self._person, self._body = f"{stack.api}/users/{person}", person, body
-        self._headers = {"Authorization": f"token {stack.service_token}"}
-
-    def begin(self, name: str) -> None:
-        """Ask for a session."""
-        url = f"{self._api}/servers/{name}"
-        requests.post(url, headers=self._headers, json=self._body, timeout=PATIENCE).raise_for_status()
-
-    def ready(self) -> frozenset[str]:
-        """Return the names of the sessions that can be entered."""
-        servers = requests.get(self._api, headers=self._headers, timeout=PATIENCE).json()["servers"]
-        return frozenset(name for name, server in servers.items() if server["ready"])
-
-    def pending(self) -> bool:
-        """Tell whether anything is under way."""
-        servers = requests.get(self._api, headers=self._headers, timeout=PATIENCE).json()["servers"]
-        return any(server["pending"] for server in servers.values())
-
-    def end(self, name: str) -> None:
-        """End a session and wait until it has."""
-        url = f"{self._api}/servers/{name}"
-        requests.delete(url, headers=self._headers, timeout=PATIENCE).raise_for_status()
-        wait_until(lambda: name not in self.ready(), PATIENCE, what=f"{name} has stopped")
-
-    def measure(self, name: str) -> float:
-        """Return how long a start takes, in milliseconds."""
-        begin = time.perf_counter()
-        self.begin(name)
-        wait_until(lambda: name in self.ready(), PATIENCE, what=f"{name} is ready")
-        took = 1000 * (time.perf_counter() - begin)
-        self.end(name)
-        return took
-
-
-def start_at_once(starts: Starts, stack: Stack, lab: SlurmLab, count: int) -> dict[str, object]:
-    """Start many and return what it took."""
-    names = [f"{first}-{second}" for first in ADJECTIVES for second in SCIENTISTS][:count]
-    blocks = stack.folder / "blocks"
-    blocks.write_text("[0, 0]\n")
-    blocks.chmod(0o666)
-    asked, begin = questions(lab), time.perf_counter()
-    with ThreadPoolExecutor(count) as pool:
-        for name in names:
-            pool.submit(starts.begin, name)
-            # As far apart as the arrivals must be to have an order.
-            time.sleep(0.02)
-    wait_until(lambda: not starts.pending(), PATIENCE, what="nothing is under way")
-    seconds = time.perf_counter() - begin
-    started = [name for name in names if name in starts.ready()]
-    noted = [json.loads(line) for line in blocks.read_text().splitlines()]
-    return {
-        "at_once": count,
-        "not_started": count - len(started),
-        "seconds": round(seconds, 1),
-        "questions_per_second": round((questions(lab) - asked) / seconds, 2),
-        "out_of_order": out_of_order(stack, lab, started),
-        "longest_block_ms": round(1000 * max(clock for clock, _cpu in noted), 1),
-        "longest_block_cpu_ms": round(1000 * max(cpu for _clock, cpu in noted), 1),
-    }
+OUR_CONFIG = "c.DaasSpawner.backends = {backends!r}\n"
 
 
 def questions(lab: SlurmLab) -> int:
     """Return how often the controller was asked for its jobs so far."""
     found = re.search(r"REQUEST_JOB_INFO\s*\(.*?count:(\d+)", lab.ask("sdiag"))
     return int(found[1]) if found else 0
-
-
-def out_of_order(stack: Stack, lab: SlurmLab, names: list[str]) -> int:
-    """Return how many sessions were submitted before one that was asked for earlier."""
-    servers = stack.admin("GET", f"/users/{PERSON}").json()["servers"]
-    jobs = [lab.job_id(servers[name]["state"]["session_id"]) for name in names]
-    return sum(int(job) > int(later) for job, later in pairwise(jobs))
 
 
 def bring_up(folder: Path, command: list[str]) -> tuple[SlurmLab, Stack, Stack]:
@@ -196,7 +102,7 @@ def bring_up(folder: Path, command: list[str]) -> tuple[SlurmLab, Stack, Stack]:
             "profiles": {"jupyter": {**profile, "options": {"command": command}}},
             "quotas": {"default": {}, "default_flavour": "small"},
         },
-        extra=OUR_CONFIG.format(backends=backends),
+        extra=OUR_CONFIG.format(backends=backends) + TIMED_LOOP,
     )
     bare = Stack(
         folder / "bare",
@@ -233,7 +139,12 @@ def main() -> None:
             for _ in range(given.starts + 1):
                 times[0].append(own.measure(OURS))
                 times[1].append(peer.measure(BARE))
-            many = start_at_once(own, ours, lab, given.at_once)
+            asked, begin = questions(lab), time.perf_counter()
+            # Slurm counts jobs as they are submitted.
+            many = start_at_once(
+                own, given.at_once, lambda ids: [float(lab.job_id(each)) for each in ids.values()]
+            )
+            many["questions_per_second"] = round((questions(lab) - asked) / (time.perf_counter() - begin), 2)
         finally:
             ours.stop()
             bare.stop()
@@ -244,9 +155,7 @@ def main() -> None:
     report(
         "start_slurm",
         f"a start takes {own_ms:.0f} ms, with the bare SlurmSpawner {peer_ms:.0f} ms: {ratio} of it. "
-        f"{many['at_once']} at once take {many['seconds']} s, {many['not_started']} are refused, Slurm is "
-        f"asked {many['questions_per_second']} times a second, {many['out_of_order']} out of order, the "
-        f"loop busy for at most {many['longest_block_ms']} ms ({many['longest_block_cpu_ms']} of CPU)",
+        f"{sentence(many)}. Slurm is asked {many['questions_per_second']} times a second",
         {
             "ours_ms": own_ms,
             "bare_ms": peer_ms,
