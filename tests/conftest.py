@@ -8,6 +8,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.support.labs import Labs
 from tests.support.stack import Stack
 
 # How long an example takes says nothing about whether it holds: a busy machine must not fail a test. In CI a
@@ -44,6 +45,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
     """Say which tests stay together, where files do."""
     return ByFileAndBackend(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def labs() -> Iterator[Labs]:
+    """The real backends, each brought up when a test first asks for it."""
+    running = Labs()
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture(scope="session")

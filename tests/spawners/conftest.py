@@ -5,20 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.spawners.portal import Portal, small_settings
-from tests.support.labs import Labs
 from tests.support.stack import Stack
 
 PEOPLE = ("amara", "bruno", "edgar")
-
-
-@pytest.fixture(scope="session")
-def labs() -> Iterator[Labs]:
-    """The real backends, each brought up when a test first asks for it."""
-    running = Labs()
-    try:
-        yield running
-    finally:
-        running.close()
 
 
 @pytest.fixture(scope="package")
