@@ -6,13 +6,13 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
-from jupyterhub_daas.core.catalogue import Environment, Profile
+from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.core.people import Person
+from jupyterhub_daas.core.people import Person, Role
 from jupyterhub_daas.errors import BackendError, ConfigurationError, NotFoundError
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options
 from jupyterhub_daas.spawners.backends.batch.accounts import (
@@ -22,8 +22,8 @@ from jupyterhub_daas.spawners.backends.batch.accounts import (
     local_account,
     shared_job_account,
 )
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase
-from jupyterhub_daas.spawners.backends.batch.options import BatchOptions, Software, default_url
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, margin
+from jupyterhub_daas.spawners.backends.batch.options import BatchOptions, BatchPlace, Placed, default_url
 from jupyterhub_daas.spawners.backends.batch.session import BatchSession
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
@@ -39,7 +39,9 @@ class BatchBackend(Backend):
     own_queue = True
     transport: Transport
     options: BatchOptions
-    software_model: ClassVar[type[Software]] = Software
+    software_model: ClassVar[type[Placed]]
+    # Whether a job's script is a file in the person's home, which it removes.
+    script_is_file: ClassVar[bool] = False
 
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
@@ -49,6 +51,11 @@ class BatchBackend(Backend):
 
     def use(self, transport: Transport, options: BatchOptions) -> None:
         """Set the way to the scheduler."""
+        if self.shared_account and runs_as_root():
+            raise ConfigurationError(
+                "A hub that runs as root cannot share its account with sessions.",
+                field="DaasSpawner.shared_account",
+            )
         self.transport, self.options = transport, options
         self.watch = Watch(transport, options.start_interval_seconds)
         if self.shared_account and options.homes is None:
@@ -73,9 +80,23 @@ class BatchBackend(Backend):
     def why_ended(self, job: Job | None, when: str) -> str:
         """Say why a session ended."""
 
-    @abstractmethod
-    def place_of(self, software: Software, launch: Launch) -> tuple[Any, int]:
+    # --- where jobs go, and for how long
+
+    def longest(self, profile: Profile, flavour: Flavour, roles: tuple[Role, ...]) -> timedelta | None:
+        """Return the walltime, less what an end in order needs."""
+        own = parse_options(self.software_model, profile.options, f"profiles.{profile.key}.options")
+        walltime = timedelta(hours=own.place(flavour, roles).walltime_hours)
+        return walltime - margin(walltime)
+
+    def place_of(self, software: Placed, launch: Launch) -> tuple[BatchPlace, int]:
         """Return the scheduler's own options of a start, and its walltime in minutes."""
+        place = software.place(launch.flavour, launch.roles)
+        minutes = math.ceil(place.walltime_hours * 60)
+        if launch.expires_at is not None:
+            # A session that ends earlier finds a place earlier; the rest is for its end in order.
+            left = launch.expires_at - datetime.now(timezone.utc)
+            minutes = min(minutes, max(1, math.ceil(left.total_seconds() / 60) + 2))
+        return place, minutes
 
     # --- children
 
@@ -116,7 +137,7 @@ class BatchBackend(Backend):
         session = self.sessions.get(session_id)
         return None if session is None else session.stops_at
 
-    def software_of(self, launch: Launch) -> Software:
+    def software_of(self, launch: Launch) -> Placed:
         """Return the profile's options."""
         return parse_options(self.software_model, launch.options, f"profiles.{launch.profile}.options")
 

@@ -36,12 +36,14 @@ class Runner(ABC):
 class LocalRunner(Runner):
     """Run programs of this machine: by root under the person's ids, by anybody else with sudo.
 
-    `variables` are all that a program gets of an environment.
+    `variables` are all that a program gets of an environment; with `umask` it writes files accordingly.
     """
 
-    def __init__(self, variables: Mapping[str, str], *, seconds: float, sudo: str | None) -> None:
+    def __init__(
+        self, variables: Mapping[str, str], *, seconds: float, sudo: str | None, umask: int = -1
+    ) -> None:
         self._variables = dict(variables)
-        self._seconds, self._sudo = seconds, sudo
+        self._seconds, self._sudo, self._umask = seconds, sudo, umask
 
     async def run(
         self, words: Sequence[str], *, account: JobAccount | None = None, stdin: str = ""
@@ -53,7 +55,7 @@ class LocalRunner(Runner):
             self._variables,
             seconds=self._seconds,
             stdin=stdin,
-            identity=identity,
+            identity={**identity, "umask": self._umask},
         )
 
     def command(self, words: Sequence[str], account: JobAccount | None) -> list[str]:
@@ -113,7 +115,8 @@ async def run_program(
 async def _end(process: asyncio.subprocess.Process) -> None:
     # A program that sudo runs for us is ended by sudo, which hands on this signal but cannot hand on a kill.
     for end, seconds in ((process.terminate, 1.0), (process.kill, 1.0)):
-        with contextlib.suppress(ProcessLookupError):
+        # One that changed its account may not be ours to end: it does so by itself.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             end()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.shield(asyncio.wait_for(process.wait(), seconds))

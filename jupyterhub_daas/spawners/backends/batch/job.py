@@ -84,6 +84,14 @@ class Hub:
             pause = min(pause * 2, 5)
 
 
+def remove_script() -> None:
+    """Remove this file from the person's home: it was for one start."""
+    try:
+        os.unlink(__file__)
+    except OSError:
+        pass  # it holds nothing that is of use a second time
+
+
 def check_account(given: Dict[str, Any]) -> None:
     """Refuse to be root, or somebody else than the facility says."""
     found = (os.getuid(), os.getgid())
@@ -208,6 +216,8 @@ def environment_of(launch: Dict[str, Any], home: str, port: int) -> Dict[str, st
 def main() -> int:
     """Become the session's server."""
     given = json.loads(GIVEN)
+    if given["is_file"]:
+        remove_script()
     try:
         check_account(given)
     except Refused as error:

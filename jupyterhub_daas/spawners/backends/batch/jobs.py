@@ -4,6 +4,7 @@ The name of a job carries the hub's id and the session's id, and is recorded bef
 whatever gets lost on either side, the other one finds it by that name.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -23,7 +24,10 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One job; `word` and `reason` are the scheduler's, moments are seconds of Unix time."""
+    """One job; `word` and `reason` are the scheduler's, moments are seconds of Unix time.
+
+    `script` is the file of its script in the person's home, where the scheduler takes no script itself.
+    """
 
     id: str
     session_id: str
@@ -34,6 +38,7 @@ class Job:
     node: str = ""
     starts_at: float | None = None
     ends_at: float | None = None
+    script: str = ""
 
     @property
     def stops_at(self) -> datetime | None:
@@ -74,3 +79,17 @@ def session_of(name: str, hub_id: str) -> str:
     prefix = f"daas-{hub_id}-"
     rest = name[len(prefix) :]
     return rest if name.startswith(prefix) and matches(SESSION_ID, rest) else ""
+
+
+def by_session(jobs: Iterable[Job | None]) -> dict[str, Job]:
+    """Return jobs by their session; of several with one name, one that runs counts first."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        if job is not None and (
+            job.session_id not in found or _RANK[job.phase] >= _RANK[found[job.session_id].phase]
+        ):
+            found[job.session_id] = job
+    return found
+
+
+_RANK = {Phase.ENDED: 0, Phase.WAITING: 1, Phase.RUNNING: 2}

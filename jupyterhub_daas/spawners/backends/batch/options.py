@@ -3,16 +3,20 @@
 Only the settings file gets here, and yet every value has a narrow form: it goes to programs of the cluster.
 """
 
-from typing import Annotated
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, TypeVar
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from jupyterhub_daas.core.catalogue import EnvironmentKind
+from jupyterhub_daas.core.catalogue import EnvironmentKind, Flavour
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.model import Model
+from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.core.proposals import MountMode
 
+Hours = Annotated[float, Field(gt=0, le=24 * 31, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
 Path = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./+@:,=-]*$", max_length=1000)]
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$", max_length=253)]
@@ -120,6 +124,32 @@ class Software(Model):
             mode = "ro" if mount.mode is MountMode.READ_ONLY else "rw"
             words.append(f"--bind={mount.source}:{mount.source}:{mode}")
         return words
+
+
+class BatchPlace(Model):
+    """Where in a cluster a job goes, and for how long; each scheduler adds its own words."""
+
+    walltime_hours: Hours = 8.0
+
+
+class Placed(Software):
+    """Software with a place, which may differ for a flavour or a role."""
+
+    @abstractmethod
+    def place(self, flavour: Flavour, roles: tuple[Role, ...]) -> BatchPlace:
+        """Return where a session of this flavour goes, started by a person with these roles."""
+
+
+AnyPlace = TypeVar("AnyPlace", bound=BatchPlace)
+
+
+def choose_place(model: type[AnyPlace], usual: BatchPlace, differing: Iterable[AnyPlace | None]) -> AnyPlace:
+    """Return the usual place with what is named by those that differ; the later one counts."""
+    values = {name: getattr(usual, name) for name in model.model_fields}
+    for each in differing:
+        if each is not None:
+            values |= {name: getattr(each, name) for name in each.model_fields_set}
+    return model(**values)
 
 
 # The only text of ours for a shell, without a value in it: all of them are its arguments.

@@ -16,7 +16,7 @@ class Given(Model):
     """What the script holds: where the hub is, which job this is, and whose account it must find itself in.
 
     `code` is good for one fetch; `home` is None for the account's own; `ca` is a file of certificates on the
-    node.
+    node. Where the script `is_file` of the person's, it removes itself.
     """
 
     url: str
@@ -27,6 +27,7 @@ class Given(Model):
     home: str | None = None
     log: str
     ca: str | None = None
+    is_file: bool = False
 
 
 def build_script(given: Given, *, python: str) -> str:

@@ -147,6 +147,7 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
             home=account.home,
             log=self.log_name,
             ca=self._batch.options.ca_file,
+            is_file=self._batch.script_is_file,
         )
         # Before there is a job: whatever happens next, it will find its session.
         self._keep()

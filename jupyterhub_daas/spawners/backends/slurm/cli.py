@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from jupyterhub_daas.errors import BackendUnavailableError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Runner
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, session_of
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, by_session, session_of
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.slurm import capacity
 from jupyterhub_daas.spawners.backends.slurm.capacity import Node
@@ -16,7 +16,6 @@ from jupyterhub_daas.spawners.backends.slurm.words import PHASES, refusal
 log = logging.getLogger("jupyterhub_daas.spawners.slurm")
 
 # The reason comes last: it is the only field in which the separator may be.
-RANK = {Phase.ENDED: 0, Phase.WAITING: 1, Phase.RUNNING: 2}
 FORMAT = "%j|%i|%T|%u|%B|%S|%e|%r"
 
 
@@ -107,17 +106,9 @@ def submission(request: JobRequest, program: str) -> list[str]:
 
 def parse_jobs(output: str, hub_id: str) -> dict[str, Job]:
     """Return the hub's jobs in squeue's answer; of several with one name, one that runs counts first."""
-    found: dict[str, Job] = {}
-    for line in output.splitlines():
-        # Others' jobs, of which there may be many, are passed over first.
-        if not line.startswith(f"daas-{hub_id}-"):
-            continue
-        job = _parse(line, hub_id)
-        if job is not None and (
-            job.session_id not in found or RANK[job.phase] >= RANK[found[job.session_id].phase]
-        ):
-            found[job.session_id] = job
-    return found
+    # Others' jobs, of which there may be many, are passed over first.
+    own = (line for line in output.splitlines() if line.startswith(f"daas-{hub_id}-"))
+    return by_session(_parse(line, hub_id) for line in own)
 
 
 def _parse(line: str, hub_id: str) -> Job | None:

@@ -5,14 +5,18 @@ from typing import Annotated
 from pydantic import Field
 
 from jupyterhub_daas.core.catalogue import Flavour
-from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import Slug
 from jupyterhub_daas.core.people import Role
-from jupyterhub_daas.spawners.backends.batch.options import BatchOptions, Path, Software
+from jupyterhub_daas.spawners.backends.batch.options import (
+    BatchOptions,
+    BatchPlace,
+    Path,
+    Placed,
+    choose_place,
+)
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@+-]*$", max_length=200)]
 Constraint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:&|*()\[\],=-]*$", max_length=400)]
-Hours = Annotated[float, Field(gt=0, le=24 * 31, allow_inf_nan=False)]
 
 
 class SlurmOptions(BatchOptions):
@@ -27,7 +31,7 @@ class SlurmOptions(BatchOptions):
     sudo: Path = "/usr/bin/sudo"
 
 
-class Place(Model):
+class Place(BatchPlace):
     """Where in the cluster a job goes, and for how long."""
 
     partition: Word | None = None
@@ -36,10 +40,9 @@ class Place(Model):
     slurm_reservation: Word | None = None
     constraint: Constraint | None = None
     gpu_type: Word | None = None
-    walltime_hours: Hours = 8.0
 
 
-class SlurmSoftware(Software, Place):
+class SlurmSoftware(Placed, Place):
     """A profile's options: software, place, and what differs for a flavour or a role; the later one
     counts."""
 
@@ -48,12 +51,5 @@ class SlurmSoftware(Software, Place):
 
     def place(self, flavour: Flavour, roles: tuple[Role, ...]) -> Place:
         """Return where a session of this flavour goes, started by a person with these roles."""
-        values = {name: getattr(self, name) for name in Place.model_fields}
-        differing = [
-            self.flavours.get(flavour.key),
-            *(each for role, each in self.roles.items() if role in roles),
-        ]
-        for each in differing:
-            if each is not None:
-                values |= {name: getattr(each, name) for name in each.model_fields_set}
-        return Place(**values)
+        differing = [each for role, each in self.roles.items() if role in roles]
+        return choose_place(Place, self, [self.flavours.get(flavour.key), *differing])
