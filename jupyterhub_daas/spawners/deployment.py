@@ -25,6 +25,7 @@ KNOWN = {
     "kubernetes": "jupyterhub_daas.spawners.backends.kubernetes:KubernetesBackend",
     "podman": "jupyterhub_daas.spawners.backends.podman:PodmanBackend",
     "slurm": "jupyterhub_daas.spawners.backends.slurm:SlurmBackend",
+    "oar": "jupyterhub_daas.spawners.backends.oar:OarBackend",
 }
 # The hub calls these on the front spawner only: on a child's class they would silently never run.
 OUTER_ONLY = (
