@@ -29,6 +29,7 @@ from jupyterhub_daas.services.parent import PARENT_VARIABLE
 from jupyterhub_daas.services.portal.look import Look
 from jupyterhub_daas.spawners.names import SessionGate
 
+BANK = "bank"
 SERVICES = ("proposals", "quotas", "accounts", "lifecycle", "portal")
 HUB_SERVICE = "daas-hub"
 
@@ -55,10 +56,12 @@ def configure(
     folder = _private_folder(Path(state) if state is not None else path.parent / "daas")
     base = str(c.JupyterHub.get("base_url", "/")).rstrip("/") + "/"
     own = dict(service_urls or {})
-    unknown = {*own, *services} - set(SERVICES)
+    unknown = {*own, *services} - {*SERVICES, BANK}
     if unknown:
         raise ConfigurationError(f"There is no service {sorted(unknown)[0]!r}.", field="services")
-    started = {name: _free_address() for name in services if name not in own}
+    # The bank is for facilities that keep machines ready: others have no process for it.
+    wanted = [*services, BANK] if parsed.bank else services
+    started = {name: _free_address() for name in wanted if name not in own}
     urls = {name: f"{address}{base}services/{name}/" for name, address in started.items()} | own
     token = secrets.token_hex(32)
 

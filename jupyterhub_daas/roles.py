@@ -11,6 +11,7 @@ SCOPES = {
     "custom:daas:quotas:read": "Read the quotas and reservations of everybody.",
     "custom:daas:quotas:override": "Change the quota of a person or a proposal.",
     "custom:daas:reservations:write": "Hold and release resources for sessions.",
+    "custom:daas:bank:write": "Keep, claim and end the machines of the bank.",
     "custom:daas:usage:read": "Read the accounting of everybody.",
     "custom:daas:accounts:read": "Read the standing and roles of everybody.",
     "custom:daas:accounts:write": "Block people and grant roles.",
@@ -113,8 +114,9 @@ HUB_SCOPES = (
         "custom:daas:roles:entitle",
         "custom:daas:audit:write",
         "custom:daas:reservations:write",
+        "custom:daas:bank:write",
     ),
-    ("proposals", "accounts", "quotas"),
+    ("proposals", "accounts", "quotas", "bank"),
 )
 
 

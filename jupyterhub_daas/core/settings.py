@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from jupyterhub_daas.core.bank import BankRule
 from jupyterhub_daas.core.catalogue import Catalogue, Environment, Flavour, Profile, take_keys
 from jupyterhub_daas.core.lifetimes import LifetimeRule
 from jupyterhub_daas.core.links import IdentitySettings
@@ -80,6 +81,7 @@ class Settings(Model):
     lifetimes: tuple[LifetimeRule, ...] = ()
     lifecycle: LifecycleSettings = LifecycleSettings()
     identities: IdentitySettings = IdentitySettings()
+    bank: dict[Slug, BankRule] = Field(default_factory=dict)
     roles: dict[Username, tuple[RoleGrant, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -98,6 +100,9 @@ class Settings(Model):
         default = self.quotas.default_flavour
         if default is not None and default not in self.flavours:
             raise ValueError(f"quotas.default_flavour: no flavour {default!r}")
+        for profile in self.bank:
+            if profile not in self.profiles:
+                raise ValueError(f"bank.{profile}: no profile {profile!r}")
         return self
 
     @cached_property

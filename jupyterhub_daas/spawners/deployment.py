@@ -94,6 +94,11 @@ def build_deployment(
         )
     for profile in catalogue.profiles.values():
         built[profile.backend].check_profile(profile, catalogue.environments[profile.environment])
+        if profile.key in settings.bank and not built[profile.backend].keeps_machines:
+            raise ConfigurationError(
+                f"bank.{profile.key}: backend '{profile.backend}' keeps no machines ready. Take it out.",
+                field=f"bank.{profile.key}",
+            )
     return Deployment(
         settings=settings,
         catalogue=catalogue,

@@ -7,7 +7,7 @@ import yaml
 
 from jupyterhub_daas import roles
 from jupyterhub_daas.authenticators import DaasAuthenticator
-from jupyterhub_daas.configure import SERVICES
+from jupyterhub_daas.configure import BANK, SERVICES
 from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import error_classes
 from jupyterhub_daas.services.application import openapi_text
@@ -26,7 +26,7 @@ def test_has_every_trait(built: Built, cls: Any) -> None:
     assert [name for name in traits if f"c.{cls.__name__}.{name}" not in text] == []
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, BANK])
 def test_has_every_operation(built: Built, service: str) -> None:
     text = built.text(f"reference/api/{service}.html")
     document = yaml.safe_load(openapi_text(service))

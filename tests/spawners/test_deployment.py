@@ -67,6 +67,11 @@ def test_a_good_configuration_fits() -> None:
         ({"settings": profile(options={"command": []})}, "profiles.works.options"),
         ({"settings": profile(options={"image": "x"})}, "profiles.works.options"),
         ({"shared_account": ROOT}, "DaasSpawner.shared_account"),
+        # No backend of ours can keep machines ready: a rule that has no effect is refused.
+        (
+            {"settings": Settings.parse({**flavoured(), "bank": {"works": {"idle": 1}}})},
+            "bank.works",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -31,6 +31,8 @@ class Backend(ABC):
     # Whether starts wait in the backend's own queue, whose words its children's progress then tells. Such a
     # backend is not asked whether there is room before a session is started there.
     own_queue: ClassVar[bool] = False
+    # Whether it can keep machines ready for sessions to come, as the settings' ``bank`` says.
+    keeps_machines: ClassVar[bool] = False
 
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         """Check the facility's options for this backend; raise ConfigurationError where they are wrong."""
