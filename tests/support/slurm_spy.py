@@ -1,4 +1,4 @@
-"""Slurm's programs with a witness before each: it writes down what they are given, then the real one runs."""
+"""A scheduler's programs with a witness before each: it writes down its words, then the real one runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -45,12 +45,12 @@ class Call:
 
 
 class SlurmSpy:
-    """Stand before Slurm's programs, in a folder that every account may write to."""
+    """Stand before a scheduler's programs, Slurm's or others, in a folder that every account may write to."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Sequence[str] = PROGRAMS) -> None:
         self.folder = folder
         folder.mkdir()
-        for name in PROGRAMS:
+        for name in programs:
             (folder / name).write_text(WITNESS)
             (folder / name).chmod(0o755)
         folder.chmod(0o1777)
