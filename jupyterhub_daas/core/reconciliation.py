@@ -45,10 +45,14 @@ class LiveSession(Model):
 
 
 class HubReport(Model):
-    """The hub's answer to a round: its sessions, and the session ids of the things that it removed."""
+    """The hub's answer to a round: its sessions, and the session ids of the things that it removed.
+
+    `unknown` are the backends that could not be asked, or from which not all could be removed.
+    """
 
     sessions: tuple[LiveSession, ...] = ()
     removed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class EndReason(str, Enum):
@@ -153,11 +157,12 @@ def decide(
     policy: ReconciliationPolicy,
     asked: Mapping[str, EndRequest] | None = None,
     lost: Mapping[Membership, datetime] | None = None,
+    unknown: Collection[str] = (),
 ) -> Actions:
     """Compare the hub's sessions with the reservations that hold something; none of both is older than `now`.
 
     `asked` holds the requests to end all sessions of a person, by username; `lost` since when a person of a
-    running session is on its proposal no longer.
+    running session is on its proposal no longer; `unknown` are backends that may have what the hub lost.
     """
     grace = timedelta(seconds=policy.grace_seconds)
     warnings = {each.session_id: each for each in _warnings(live, reservations, policy, lost or {}, now)}
@@ -167,7 +172,9 @@ def decide(
         each.session_id
         for each in reservations
         # A reservation is made before the hub's session is there: a young one may be a start under way.
-        if each.session_id not in by_id and now - (each.activated_at or each.created_at) >= grace
+        if each.session_id not in by_id
+        and each.backend not in unknown
+        and now - (each.activated_at or each.created_at) >= grace
     )
     activate = tuple(
         session_id

@@ -30,8 +30,9 @@ class ReconcileHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no
         # The hub knows custom scopes only after its decorators were evaluated.
         if SCOPE not in self.expanded_scopes:
             raise web.HTTPError(403)
-        removed = await remove_orphans(self.users, self.log)
-        report = HubReport(sessions=tuple(live_sessions(self.users)), removed=tuple(removed))
+        removed, unknown = await remove_orphans(self.users, self.log)
+        sessions = tuple(live_sessions(self.users))
+        report = HubReport(sessions=sessions, removed=tuple(removed), unknown=tuple(unknown))
         self.set_header("Content-Type", "application/json")
         self.write(report.model_dump_json())
 
@@ -61,9 +62,12 @@ def check_configuration(config: Config) -> None:
     DaasSpawner(config=config).build_deployment()
 
 
-async def remove_orphans(users: Any, log: Any) -> list[str]:
-    """Remove the backends' things that belong to no session of this hub; return their session ids."""
-    removed = []
+async def remove_orphans(users: Any, log: Any) -> tuple[list[str], list[str]]:
+    """Remove the backends' things that belong to no session of this hub; return their session ids.
+
+    Return, too, the backends of which it is not known whether they still have any.
+    """
+    removed, unknown = [], []
     for key, backend in deployment_in(users.settings).backends.items():
         try:
             things = await backend.things()
@@ -76,11 +80,13 @@ async def remove_orphans(users: Any, log: Any) -> list[str]:
                 await backend.remove(session_id)
                 removed.append(session_id)
         except BackendUnavailableError as error:
+            unknown.append(key)
             log.warning("Backend %s cannot be reconciled now: %s", key, error.message)
         except Exception:
+            unknown.append(key)
             # One backend that does not answer must not keep the others from being looked at.
             log.exception("Backend %s cannot be reconciled", key)
-    return removed
+    return removed, unknown
 
 
 def _without_a_session(things: Set[str], users: Any) -> Set[str]:

@@ -79,8 +79,17 @@ def actions(
     *,
     blocked: tuple[str, ...] = (),
     asked: dict[str, EndRequest] | None = None,
+    unknown: tuple[str, ...] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...], list[tuple[str, EndReason]]]:
-    found = decide(live=live, reservations=reservations, blocked=blocked, now=NOW, policy=POLICY, asked=asked)
+    found = decide(
+        live=live,
+        reservations=reservations,
+        blocked=blocked,
+        now=NOW,
+        policy=POLICY,
+        asked=asked,
+        unknown=unknown,
+    )
     return found.release, found.activate, [(each.session.session_id, each.reason) for each in found.end]
 
 
@@ -110,6 +119,12 @@ def test_leaves_agreement_alone() -> None:
 )
 def test_releases_what_stands_for_no_session(reservation: Reservation, release: tuple[str, ...]) -> None:
     assert actions([], [reservation]) == (release, (), [])
+
+
+def test_keeps_what_a_backend_that_is_away_may_still_have() -> None:
+    old = reserved()
+    assert actions([], [old], unknown=("elsewhere",)) == ((ONE,), (), [])
+    assert actions([], [old], unknown=("elsewhere", old.backend)) == NOTHING
 
 
 def test_releases_by_session_id_not_by_name() -> None:

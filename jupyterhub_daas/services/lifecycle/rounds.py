@@ -151,6 +151,7 @@ class Rounds:
                 policy=self._settings,
                 asked=asked,
                 lost=losses,
+                unknown=report.unknown,
             )
             self._seen = {each.session_id: each for each in report.sessions}
             outcome = await self._act(actions, report)
