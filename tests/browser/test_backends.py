@@ -3,12 +3,14 @@
 It is the same person with the same data everywhere, and she never reads where it runs.
 """
 
+import asyncio
 import json
 import os
 import pwd
 from collections.abc import Iterator
 
 import pytest
+import requests
 from playwright.async_api import expect
 
 from tests.browser.backends import (
@@ -55,7 +57,7 @@ async def test_a_notebook_says_whose_it_is_what_it_has_and_reads_the_data(
     bruno: Visitor, everything: tuple[Stack, str], backend: str
 ) -> None:
     lay_out_notebook(everything[0])
-    await bruno.start(PROPOSAL, f"Jupyter {backend}")
+    name = await bruno.start(PROPOSAL, f"Jupyter {backend}")
     said = json.loads((await bruno.run_notebook(NOTEBOOK)).removeprefix("RESULT"))
     held = said.pop("held")
     assert said == {
@@ -67,6 +69,10 @@ async def test_a_notebook_says_whose_it_is_what_it_has_and_reads_the_data(
     }
     if backend in HELD:
         assert held == HELD[backend]
+    # Whoever else finds it has to say who she is.
+    address = f"{everything[0].url}/user/{everything[1]}/{name}/api/contents"
+    stranger = await asyncio.to_thread(requests.get, address, timeout=60)
+    assert stranger.status_code == 403
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -12,6 +12,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 _PATH = re.compile(r"`((?:jupyterhub_daas|tests|scripts|demo|docs|benchmarks)/[A-Za-z0-9_./-]*)(?:::(\w+))?`")
 _LOADED = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["'](?:https?:)?//[^"']*""")
 MAX_LINES = 400
+THREATS = ("threat-model.md", "threat-model-backends.md")
 
 
 def test_builds_without_a_warning(built: Built) -> None:
@@ -48,8 +49,8 @@ def test_the_readme_leads_to_pages_that_exist() -> None:
 
 
 def test_the_threat_model_names_a_test_for_its_measures() -> None:
-    text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
-    threats = text.partition("## Threats")[2].split("\n### ")[1:]
+    texts = [(DOCS / name).read_text(encoding="utf-8") for name in THREATS]
+    threats = [each for text in texts for each in text.partition("## Threats")[2].split("\n### ")[1:]]
     assert len(threats) >= 10
     without = [
         each.splitlines()[0]
