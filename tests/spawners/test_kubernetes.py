@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from jupyterhub_daas.core.catalogue import Flavour
 from jupyterhub_daas.errors import NotFoundError
 from jupyterhub_daas.spawners.backends.kubernetes import KubernetesBackend
 from tests.spawners.backends.kubernetes import Kubernetes
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
-from tests.support.kubernetes_lab import MANIFESTS, own_cluster
+from tests.support.kubernetes_lab import own_cluster
 from tests.support.waiting import wait_for, wait_until
 
-NAME, OTHER = "brave-curie", "calm-bohr"
+NAME, OTHER, THIRD = "brave-curie", "calm-bohr", "keen-raman"
 MIB = 1 << 20
 UID, GROUP = 20001, 21210
 ABSENT = "localhost/absent@sha256:" + "0" * 64
@@ -246,8 +245,22 @@ def test_a_start_tells_how_far_it_is(portal: Portal) -> None:
     assert positions == sorted(positions)  # type: ignore[type-var]
 
 
-def test_a_gpu_is_waited_for(portal: Portal, backend: Kubernetes) -> None:
+def reads(portal: Portal, name: str, words: str) -> bool:
+    """Tell whether the person reads these words while a session starts."""
+    with progress(portal, name) as lines:
+        return any(words in line for line in lines)
+
+
+def form(portal: Portal) -> str:
+    """Return what the launch form says of the size with a GPU."""
+    address = f"{portal.stack.service_url('portal')}launch?proposal={PROPOSAL}&environment=works"
+    page = portal.stack.login("amara").get(address, timeout=30).text
+    return page.partition('value="works/gpu"')[2].partition("</table>")[0]
+
+
+def test_whoever_waits_for_a_gpu_sees_her_place_and_keeps_it(portal: Portal, backend: Kubernetes) -> None:
     assert "has a GPU" in portal.refusal(NAME, wanted(flavour="gpu"))
+    wait_until(lambda: "disabled" in form(portal), 30, what="what there is none of is greyed")
     backend.cluster.set_gpus(1)
     try:
         wait_until(lambda: portal.start(NAME, wanted(flavour="gpu")).status_code in (201, 202), 60)
@@ -255,10 +268,16 @@ def test_a_gpu_is_waited_for(portal: Portal, backend: Kubernetes) -> None:
         (pod,) = backend.pods(portal.hub_id)
         assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
         assert portal.start(OTHER, wanted(flavour="gpu")).status_code == 202
-        with progress(portal, OTHER) as lines:
-            assert any("a free GPU" in line for line in lines)
+        assert reads(portal, OTHER, "Waiting for a free GPU: you are next")
+        assert portal.start(THIRD, wanted(flavour="gpu")).status_code == 202
+        assert reads(portal, THIRD, "Waiting for a free GPU: 1 before you")
+        wait_until(lambda: "are taken. Since" in form(portal), 30, what="the form says since when")
         portal.stop(NAME, remove=True)
         portal.wait_ready(OTHER)
+        assert portal.model(THIRD)["pending"] == "spawn"
+        assert backend.things(portal.hub_id) == {portal.session_id(OTHER)}
+        portal.stop(OTHER, remove=True)
+        portal.wait_ready(THIRD)
     finally:
         backend.cluster.set_gpus(0)
 
@@ -354,46 +373,3 @@ def test_the_hub_s_account_is_refused_whatever_else_it_tries(
         command.insert(0, f"--namespace={backend.namespace}")
     with pytest.raises(RuntimeError, match=r"(?i)forbidden"):
         backend.cluster.kubectl(*command, kubeconfig=str(portal.stack.folder / "kubeconfig"))
-
-
-# --- what else we ship
-
-
-def test_the_networks_select_sessions_and_nothing_else(portal: Portal, backend: Kubernetes) -> None:
-    session_id = start(portal)
-    backend.cluster.apply("networks.yaml", backend.namespace)
-    policies = backend.cluster.get("networkpolicies", "-n", backend.namespace)
-    assert {each["metadata"]["name"] for each in policies} == {"jupyterhub-daas-in", "jupyterhub-daas-out"}
-    for policy in policies:
-        labels = ",".join(
-            f"{key}={value}" for key, value in policy["spec"]["podSelector"]["matchLabels"].items()
-        )
-        (pod,) = backend.cluster.get("pods", "-n", backend.namespace, "-l", labels)
-        assert pod["metadata"]["name"].endswith(session_id)
-        port = pod["spec"]["containers"][0]["ports"][0]["containerPort"]
-        if policy["spec"]["policyTypes"] == ["Ingress"]:
-            (rule,) = policy["spec"]["ingress"]
-            assert rule["ports"] == [{"protocol": "TCP", "port": port}]
-
-
-def test_the_nodes_fetch_images_beforehand(backend: Kubernetes) -> None:
-    manifest = yaml.safe_load((MANIFESTS / "pull-images.yaml").read_text())
-    manifest["metadata"]["namespace"] = backend.namespace
-    spec = manifest["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    container["image"] = image = backend.lab_variables["DAAS_TEST_IMAGE"]
-    if "DAAS_TEST_IMAGE_IS_HOST" in backend.lab_variables:
-        # Its programs are the machine's.
-        spec["volumes"] = [{"name": "programs", "hostPath": {"path": "/usr"}}]
-        container["volumeMounts"] = [{"name": "programs", "mountPath": "/usr", "readOnly": True}]
-    backend.cluster.kubectl("apply", "-f", "-", given=json.dumps(manifest))
-    words = ("pods", "-n", backend.namespace, "-l", "jupyterhub-daas/part=images")
-    try:
-        wait_until(
-            lambda: any(pod["status"]["phase"] == "Running" for pod in backend.cluster.get(*words)), 60
-        )
-        (pod, *_) = backend.cluster.get(*words)
-        assert pod["spec"]["containers"][0]["image"] == image
-        assert pod["status"]["containerStatuses"][0]["imageID"]
-    finally:
-        backend.cluster.kubectl("delete", "-n", backend.namespace, "daemonset", "jupyterhub-daas-images")
