@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.async_api import Browser, BrowserContext, ViewportSize, async_playwright
+from playwright.async_api import Browser, BrowserContext, ViewportSize, async_playwright, expect
 
 from demo.data import write_proposals
 from tests.browser.people import Visitor
@@ -25,6 +25,8 @@ FLAGS = [
     "--no-first-run",
 ]
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+# Five seconds, as Playwright has it, are few for a page beside other tests.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
