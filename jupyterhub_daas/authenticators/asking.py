@@ -19,6 +19,7 @@ from jupyterhub_daas.authenticators.gate import MONITORS
 from jupyterhub_daas.authenticators.proofs import ASKING_LIFETIME, Proof
 from jupyterhub_daas.core.access_requests import MAX_MESSAGE, AccessRequest, AskedAccess, RequestState
 from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.origins import origin_of
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import (
     AccountUnknownError,
@@ -127,7 +128,7 @@ class AccessRequestHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub shi
         return Asker(proof, username, None), None
 
     async def _ask(self, asker: Asker, given: dict[str, str]) -> None:
-        address = network(self.request.remote_ip)
+        address = network(origin_of(self.request)[0])
         limit: AttemptLimit = self.authenticator.requests_per_network
         wait = limit.wait(address)
         if wait:

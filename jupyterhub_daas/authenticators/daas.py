@@ -37,6 +37,7 @@ from jupyterhub_daas.clients.proposals import ProposalsClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.entitlements import EntitlementSource
 from jupyterhub_daas.core.names import USERNAME, matches
+from jupyterhub_daas.core.origins import origin_of
 from jupyterhub_daas.errors import DaasError
 
 LOOK_SECONDS = 1.0
@@ -328,7 +329,7 @@ class DaasAuthenticator(Authenticator):  # type: ignore[misc] # jupyterhub ships
                 self.trail.login(admission.person.username, identity, provider, handler)
                 proofs.keep(handler, proof_of(identity, provider=provider, claims=claims, fresh=False))
                 return auth_model(admission, identity, provider=provider, tokens=data.sign_in.tokens)
-            proven = await self.passwords.check(PasswordGiven.parse(data), handler.request.remote_ip)
+            proven = await self.passwords.check(PasswordGiven.parse(data), origin_of(handler.request)[0])
             identity, names_person = proven
             admission = await self.gate.resolve(identity, facility_account=names_person)
             self.trail.login(admission.person.username, identity, provider, handler)

@@ -16,6 +16,7 @@ from jupyterhub_daas.authenticators import proofs
 from jupyterhub_daas.authenticators.entry import PasswordGiven
 from jupyterhub_daas.authenticators.proofs import Proof
 from jupyterhub_daas.core.links import Link
+from jupyterhub_daas.core.origins import origin_of
 from jupyterhub_daas.core.people import Identity
 from jupyterhub_daas.errors import AccessError, ConflictError, DaasError, NotFoundError, UpstreamError
 
@@ -90,7 +91,9 @@ class IdentitiesHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub ships 
 
     async def _prove(self) -> str:
         given = {name: self.get_body_argument(name, "", strip=False) for name in PasswordGiven._fields}
-        proven = await self.authenticator.passwords.check(PasswordGiven.parse(given), self.request.remote_ip)
+        proven = await self.authenticator.passwords.check(
+            PasswordGiven.parse(given), origin_of(self.request)[0]
+        )
         proofs.keep(self, proofs.proof_of(proven.identity, provider="", claims={}, fresh=True))
         return "proven"
 
