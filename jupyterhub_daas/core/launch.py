@@ -21,6 +21,7 @@ class Launch(Model):
     person: Person
     roles: tuple[Role, ...] = ()
     proposal: Identifier
+    instruments: tuple[Slug, ...] = ()
     environment: Environment
     backend: Slug
     profile: Slug
@@ -37,6 +38,7 @@ def build_launch(
     *,
     person: Person,
     roles: tuple[Role, ...] = (),
+    instruments: tuple[str, ...] = (),
     mounts: tuple[Mount, ...],
     session_id: str,
     session: str,
@@ -50,6 +52,7 @@ def build_launch(
         person=person,
         roles=roles,
         proposal=selection.proposal,
+        instruments=instruments,
         environment=catalogue.environments[selection.environment],
         backend=selection.backend,
         profile=selection.profile,

@@ -23,6 +23,7 @@ from jupyterhub_daas.spawners.waiting import LineOptions, WaitingLine
 KNOWN = {
     "local": "jupyterhub_daas.spawners.backends.local:LocalBackend",
     "kubernetes": "jupyterhub_daas.spawners.backends.kubernetes:KubernetesBackend",
+    "openstack": "jupyterhub_daas.spawners.backends.openstack:OpenStackBackend",
     "podman": "jupyterhub_daas.spawners.backends.podman:PodmanBackend",
     "slurm": "jupyterhub_daas.spawners.backends.slurm:SlurmBackend",
     "oar": "jupyterhub_daas.spawners.backends.oar:OarBackend",

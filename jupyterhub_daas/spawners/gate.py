@@ -95,6 +95,7 @@ async def admit(
         deployment.catalogue,
         person=person,
         roles=held,
+        instruments=instruments,
         mounts=mounts,
         session_id=session_id,
         session=session,
