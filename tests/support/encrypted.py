@@ -49,12 +49,12 @@ def make_certificate(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Pa
 
 
 @contextmanager
-def encrypted_front(stack: Stack, folder: Path, port: int) -> Iterator[None]:
+def encrypted_front(stack: Stack, folder: Path, port: int, address: str = "127.0.0.1") -> Iterator[None]:
     """Have a proxy with TLS pass everything to the portal's own, as a facility's web server would."""
     key, certificate = folder / "tls.key", folder / "tls.crt"
     command = [
         str(node_modules() / ".bin" / "configurable-http-proxy"),
-        *("--ip", "127.0.0.1", "--port", str(port)),
+        *("--ip", address, "--port", str(port)),
         *("--api-ip", "127.0.0.1", "--api-port", str(free_port())),
         *("--ssl-key", str(key), "--ssl-cert", str(certificate)),
         *("--default-target", f"http://127.0.0.1:{stack.port}"),
@@ -68,7 +68,7 @@ def encrypted_front(stack: Stack, folder: Path, port: int) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
         )
     try:
-        wait_until(lambda: listens(port), what="the front listens")
+        wait_until(lambda: listens(port, address), what="the front listens")
         yield
     finally:
         process.terminate()

@@ -1,5 +1,6 @@
 """The cloud of tests/labs/openstack, or another one: asked and broken as an administrator could."""
 
+import json
 import os
 import secrets
 import signal
@@ -14,6 +15,7 @@ import yaml
 from openstack.connection import Connection
 
 from tests.support.labs import LABS
+from tests.support.stack import unprivileged
 from tests.support.waiting import wait_until
 
 HUB, SESSION = "daas-hub", "daas-session"
@@ -72,7 +74,20 @@ class Tenant:
         path.write_text(yaml.safe_dump({"clouds": {"lab": cloud}}))
         kept = folder / "secure.yaml"
         kept.write_text(yaml.safe_dump({"clouds": {"lab": secret}}))
+        kept.chmod(0o600)
+        os.chown(kept, unprivileged()[1], -1)
         return path
+
+    @contextmanager
+    def steered(self, **wanted: object) -> Iterator[None]:
+        """Have the project's next machines fail, take their time or be dead, as guest_driver.py says."""
+        path = self._lab.folder / "steer" / self.project.id
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(wanted))
+        try:
+            yield
+        finally:
+            path.unlink()
 
     def servers(self, hub_id: str) -> list[Any]:
         """Return a hub's servers that are not gone."""
@@ -93,6 +108,8 @@ class Tenant:
         for volume in self.cloud.block_storage.volumes():
             with suppress(openstack.exceptions.HttpException):
                 self.cloud.block_storage.delete_volume(volume)
+        # By itself: what goes with its user leaves its roles behind in a SQLite, for the next of its number.
+        self.cloud.identity.delete_application_credential(self.user.id, self.credential)
         self._lab.admin.identity.delete_user(self.user)
         self._lab.admin.identity.delete_project(self.project)
 

@@ -21,7 +21,7 @@ ROOT = Path("/run/daas-guest")
 # Where the machine has what its file server exports.
 SERVER = "/run/file-server"
 # The one program of ours that each image of machines has, started by systemd; which is played, too.
-AGENT = Path(__file__).parents[3] / "images" / "vm" / "daas-agent"
+AGENT = Path(__file__).parents[3] / "images" / "vm" / "daas_agent.py"
 PROGRAMS = {
     "poweroff": "#!/bin/sh\nkill -TERM 1\n",
     # mount.nfs4 SERVER:PATH TARGET -o OPTIONS; read-only is all of the options that can be played
@@ -32,7 +32,7 @@ exec mount -o $options "{SERVER}/${{1#*:}}" "$2"
     "systemctl": """#!/bin/sh
 case $* in
 *poweroff*) kill -TERM 1 ;;
-*start*daas-agent*) setsid /usr/bin/python3 /usr/local/sbin/daas-agent </dev/null & ;;
+*start*daas-agent*) setsid /usr/bin/python3 -I /opt/daas/daas_agent.py </dev/null & ;;
 esac
 """,
 }
@@ -68,9 +68,9 @@ def build(lab: Path) -> None:
     # The cloud's own files, passwords among them, are no part of any machine.
     for place in (new, served):
         mount("-t", "tmpfs", "nothing", place / str(lab).lstrip("/"))
-    if AGENT.exists():
-        target = new / "usr/local/sbin/daas-agent"
-        target.write_bytes(AGENT.read_bytes())
+    target = new / "opt/daas/daas_agent.py"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(AGENT.read_bytes())
     os.chroot(new)
     os.chdir("/")
     for name, text in PROGRAMS.items():

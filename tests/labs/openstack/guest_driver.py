@@ -3,11 +3,11 @@
 It is nova's own fake driver, which keeps the books, plus `guest.sh`, which is the machine. One that ends by
 itself is reported to Nova, as a hypervisor does. A guest outlives nova, and a nova that comes back finds it.
 
-Metadata of a server bring about what a test cannot otherwise:
+The file `steer/PROJECT_ID` in the cloud's folder brings about what a test cannot otherwise, as a JSON object:
 
-    lab.fail=spawn    building fails
-    lab.boot=SECONDS  so long in BUILD
-    lab.dead=1        ACTIVE, and nothing runs inside
+    "fail": true      building fails
+    "boot": SECONDS   so long in BUILD
+    "dead": true      ACTIVE, and nothing runs inside
 """
 
 import base64
@@ -25,6 +25,7 @@ from nova.compute import power_state
 from nova.virt import event, fake, hardware
 
 GUESTS = Path(os.environ["LAB_GUESTS"])
+STEER = GUESTS.parent / "steer"
 GUEST = Path(__file__).with_name("guest.sh")
 LOOK_SECONDS = 0.2
 
@@ -75,6 +76,19 @@ class Guest:
             time.sleep(0.02)
 
 
+def steering(instance):
+    """Return what a test wants of the machines of this project."""
+    try:
+        return json.loads((STEER / instance.project_id).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def is_dead(instance):
+    """Tell whether a machine was built to have nothing inside."""
+    return (Guest(instance.uuid).folder / "dead").exists()
+
+
 class GuestDriver(fake.FakeDriverWithoutFakeNodes):
     """Run the machines of one host, which is said to be large."""
 
@@ -94,7 +108,7 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
                     self.emit_event(event.LifecycleEvent(uuid, event.EVENT_LIFECYCLE_STOPPED))
 
     def _on(self, instance):
-        if instance.metadata.get("lab.dead") != "1":
+        if not is_dead(instance):
             Guest(instance.uuid).start()
             self._watched.add(instance.uuid)
 
@@ -114,9 +128,10 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
         **more,
     ):
         """Build a machine and switch it on."""
-        if instance.metadata.get("lab.fail") == "spawn":
-            raise exception.BuildAbortException(instance_uuid=instance.uuid, reason="told to by lab.fail")
-        time.sleep(float(instance.metadata.get("lab.boot", 0)))
+        steered = steering(instance)
+        if steered.get("fail"):
+            raise exception.BuildAbortException(instance_uuid=instance.uuid, reason="told to")
+        time.sleep(float(steered.get("boot", 0)))
         guest = Guest(instance.uuid)
         guest.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         nets = [
@@ -129,6 +144,8 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
             "hostname": instance.hostname,
             "meta": dict(instance.metadata),
         }
+        if steered.get("dead"):
+            guest.write("dead", b"")
         guest.write("user_data", base64.b64decode(instance.user_data or ""))
         guest.write("network.json", json.dumps(nets).encode())
         guest.write("meta_data.json", json.dumps(described).encode())
@@ -162,7 +179,7 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
     def get_info(self, instance, use_cache=True):
         """Tell whether a machine is on."""
         known = super().get_info(instance, use_cache)
-        off = instance.metadata.get("lab.dead") != "1" and Guest(instance.uuid).pid() is None
+        off = not is_dead(instance) and Guest(instance.uuid).pid() is None
         return hardware.InstanceInfo(state=power_state.SHUTDOWN if off else known.state)
 
     def resume_state_on_host_boot(self, context, instance, network_info, *given, **named):
