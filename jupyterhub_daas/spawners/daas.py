@@ -187,7 +187,7 @@ class DaasSpawner(DelegatingSpawner):
         session_id = secrets.token_hex(8)
         self._trail.begin(session_id)
         try:
-            async with self.deployment.decisions:
+            async with self.deployment.decisions.passing():
                 admission = await self._decide(session_id)
             if await wait_for_turn(self, admission):
                 await self._admit_again(admission.launch.session_id)

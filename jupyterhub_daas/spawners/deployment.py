@@ -3,7 +3,6 @@
 Made once per hub process, and checked whole before anything starts.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -18,6 +17,7 @@ from jupyterhub_daas.core.settings import Settings
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.spawners.availability import Availabilities, flavours_on
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.turnstile import Turnstile
 from jupyterhub_daas.spawners.waiting import LineOptions, WaitingLine
 
 KNOWN = {
@@ -59,7 +59,7 @@ class Deployment:
     audit: AuditRecorder
     backends: Mapping[str, Backend]
     lines: Mapping[str, WaitingLine]
-    decisions: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(DECIDED_AT_ONCE))
+    decisions: Turnstile = field(default_factory=lambda: Turnstile(DECIDED_AT_ONCE))
 
 
 def build_deployment(

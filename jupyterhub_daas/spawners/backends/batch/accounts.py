@@ -43,6 +43,13 @@ def cluster_account(person: Person) -> JobAccount:
     return JobAccount(person.username, person.uid, person.gid)
 
 
+async def far_account(name: str) -> JobAccount:
+    """Return the account under whose name a job runs on machines that the hub does not know; never root's."""
+    if not matches(USERNAME, name) or name == "root":
+        raise AccountUnknownError("A job runs under an account that no session has.")
+    return JobAccount(name, -1, -1, home="~")
+
+
 async def account_of_job(name: str) -> JobAccount:
     """Return the account on this machine under whose name a job runs; never root's."""
 

@@ -19,6 +19,7 @@ from jupyterhub_daas.spawners.backends.batch.accounts import (
     JobAccount,
     account_of_job,
     cluster_account,
+    far_account,
     local_account,
     shared_job_account,
 )
@@ -46,6 +47,7 @@ class BatchBackend(Backend):
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self._witness: asyncio.Future[Any] | None = None
+        self.submissions = asyncio.Lock()
         # Jobs call back to the session that waits for them.
         self.sessions: WeakValueDictionary[str, BatchSession] = WeakValueDictionary()
 
@@ -147,6 +149,10 @@ class BatchBackend(Backend):
             return await shared_job_account(person, str(self.options.homes))
         return await local_account(person) if self.knows_accounts else cluster_account(person)
 
+    async def find_account(self, name: str) -> JobAccount:
+        """Return the account under whose name a job runs."""
+        return await account_of_job(name) if self.knows_accounts else await far_account(name)
+
     @property
     def knows_accounts(self) -> bool:
         """Tell whether the hub's machine has the cluster's accounts."""
@@ -197,7 +203,7 @@ class BatchBackend(Backend):
             account = JobAccount(session.user.name, os.geteuid(), os.getegid())
             home = f"{self.options.homes}/{session.user.name}"
         else:
-            account = await account_of_job(session.user.name)
+            account = await self.find_account(session.user.name)
             home = account.home or ""
         text = await self.transport.read_file(account, f"{home}/{OWN}/{session.log_name}", lines=lines)
         if text is None:

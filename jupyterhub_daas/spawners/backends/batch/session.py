@@ -112,7 +112,10 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         told = ""
         while True:
             try:
-                return await self._batch.transport.submit(request)
+                # One after the other: the scheduler gets them in the order in which they were asked for.
+                async with self._batch.submissions:
+                    self._check_wanted()
+                    return await self._batch.transport.submit(request)
             except BackendUnavailableError as error:
                 told = self._tell_once(told, WAITING - 2, f"{error.message} Trying again.")
             # It may have taken the job and only failed to say so: who submits twice has two.
@@ -122,8 +125,7 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
 
     async def _find_submitted(self) -> str:
         while True:
-            if self._given_up:
-                raise SessionLostError("The start was cancelled.")
+            self._check_wanted()
             self._check_wait()
             await asyncio.sleep(self._batch.options.start_interval_seconds)
             with contextlib.suppress(BackendUnavailableError):
@@ -206,6 +208,10 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), self._batch.options.start_interval_seconds)
 
+    def _check_wanted(self) -> None:
+        if self._given_up:
+            raise SessionLostError("The start was cancelled.")
+
     def _check_wait(self) -> None:
         if time.time() > self._since + self._patience[0]:
             raise NoCapacityError(
@@ -271,10 +277,19 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         except BackendError as error:
             self.log.warning("State of session %s unknown, kept: %s", self.session_id, error.message)
             return None
-        if job is not None and job.phase is not Phase.ENDED:
+        if job is not None and job.phase is Phase.WAITING and self.ticket.port:
+            await self._end_requeued(job)
+        elif job is not None and job.phase is not Phase.ENDED:
             return None
         self.log.info("Session %s: %s", self.session_id, self._batch.why_ended(job, ""))
         return 0
+
+    async def _end_requeued(self, job: Job) -> None:
+        """End a job that waits for a second time: what was in the session's memory is gone."""
+        self.log.warning("Job %s of session %s was queued again, and is ended.", job.id, self.session_id)
+        with contextlib.suppress(BackendError):
+            # Else reconciliation does.
+            await self._batch.transport.cancel(job)
 
     async def stop(self, now: bool = False) -> None:
         """End the job, and return when the scheduler says that it is gone."""

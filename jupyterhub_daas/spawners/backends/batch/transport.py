@@ -28,5 +28,8 @@ class Transport(ABC):
         """Have a job end; returns before it has. A job that ended meanwhile is no error."""
 
     async def read_file(self, account: JobAccount, path: str, *, lines: int) -> str | None:
-        """Return the last lines of a file as the person would read it; None where there is no way to it."""
+        """Return the last lines of a file as the person would read it; None where there is none.
+
+        Where the hub does not know the cluster's accounts, `path` begins with ``~/`` for the person's home.
+        """
         return None
