@@ -20,7 +20,7 @@ from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import JobRequest
 from jupyterhub_daas.spawners.backends.batch.options import Software
 from jupyterhub_daas.spawners.backends.batch.script import Given, build_script
-from jupyterhub_daas.spawners.backends.slurm import SlurmBackend
+from jupyterhub_daas.spawners.backends.slurm import SlurmBackend, login_node
 from jupyterhub_daas.spawners.backends.slurm.cli import submission
 from jupyterhub_daas.spawners.backends.slurm.options import Place, SlurmSoftware
 
@@ -87,16 +87,18 @@ def request(place: Place, **more: object) -> JobRequest:
     return JobRequest(**{**values, **more})  # type: ignore[arg-type]
 
 
+PLACE = Place(
+    partition="gpu",
+    account="lab",
+    qos="high",
+    slurm_reservation="school",
+    constraint="a100&ib",
+    gpu_type="a100",
+)
+
+
 def test_a_submission_word_by_word() -> None:
-    place = Place(
-        partition="gpu",
-        account="lab",
-        qos="high",
-        slurm_reservation="school",
-        constraint="a100&ib",
-        gpu_type="a100",
-    )
-    assert submission(request(place, gpus=2), "/usr/bin/sbatch") == [
+    assert submission(request(PLACE, gpus=2), "/usr/bin/sbatch") == [
         "/usr/bin/sbatch",
         "--parsable",
         "--no-requeue",
@@ -119,6 +121,16 @@ def test_a_submission_word_by_word() -> None:
     ]
     words = submission(request(Place()), "/usr/bin/sbatch")
     assert not [word for word in words if word.startswith(("--gres", "--partition", "--account", "--qos"))]
+
+
+@pytest.mark.parametrize("place", [PLACE, Place(), Place(constraint="[a|b]*2&(c)")])
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_the_login_node_lets_all_words_of_a_submission_pass(place: Place, gpus: int) -> None:
+    words = submission(request(place, gpus=gpus, name=f"daas-476dbc1b-{'5' * 16}"), "/usr/bin/sbatch")
+    login_node.check("sbatch", words[1:], "amara")
+    for word in ("--uid=0", "--wrap=id", words[-1], "--mem=1M\n"):
+        with pytest.raises(login_node.Refused):
+            login_node.check("sbatch", [*words[1:], word], "amara")
 
 
 ANY = st.text(max_size=40)
@@ -210,6 +222,32 @@ def test_flavour_and_role_change_the_place() -> None:
     assert (plain.partition, plain.qos, plain.walltime_hours) == ("gpu", "normal", 4)
     special = software.place(Flavoured(), (Role.USER, Role.INSTRUMENT_SCIENTIST))  # type: ignore[arg-type]
     assert (special.partition, special.qos) == ("gpu", "high")
+
+
+def test_an_image_gets_the_folders_of_the_proposal_and_no_more() -> None:
+    software = SlurmSoftware(image="/sw/images/tomography.sif", binds=("/sw",))
+    launch = Launch.model_construct(
+        flavour=Flavour(key="gpu", title="GPU", cpus=1, memory=1 << 30, gpus=1),
+        mounts=(
+            Mount.model_construct(source="/data/1/raw", mode=MountMode.READ_ONLY),
+            Mount.model_construct(source="/data/1/processed", mode=MountMode.READ_WRITE),
+        ),
+    )
+    assert software.words(launch) == [
+        "/usr/bin/apptainer",
+        "exec",
+        "--cleanenv",
+        "--no-privs",
+        "--nv",
+        "--bind=/sw",
+        "--bind=/data/1/raw:/data/1/raw:ro",
+        "--bind=/data/1/processed:/data/1/processed:rw",
+        "/sw/images/tomography.sif",
+        "python3",
+        "-m",
+        "jupyterhub.singleuser",
+    ]
+    assert software.contained == "APPTAINERENV_"
 
 
 @pytest.mark.parametrize("word", ["plain", "a b", "$(id)", "'", '"', "`id`", ";id", "*", "\\", "-n", "é\n"])

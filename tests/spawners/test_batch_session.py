@@ -6,13 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub_daas.spawners.backends.batch.ticket import Ticket
 
 from jupyterhub_daas.errors import SessionLostError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase
 from jupyterhub_daas.spawners.backends.batch.options import BatchOptions
 from jupyterhub_daas.spawners.backends.batch.session import BatchSession
-from jupyterhub_daas.spawners.backends.batch.ticket import Ticket
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
 from jupyterhub_daas.spawners.backends.slurm.options import Place

@@ -6,7 +6,6 @@ import pwd
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from jupyterhub_daas.spawners.backends.batch.commands import LocalRunner
 from jupyterhub_daas.spawners.backends.slurm import SlurmBackend
 from tests.spawners.portal import PROPOSAL, Portal
 from tests.spawners.slurm_injection import HOSTILE, KEYS, ODD, WAYS, Way, script_of, words_of
+from tests.spawners.slurm_people import accounts_of, new_people, sudo_rule
 from tests.spawners.slurm_portal import EXTRA, options_of, slurm_settings
 from tests.support.slurm_lab import SlurmLab, let_pass, slurm_backend
 from tests.support.slurm_spy import SlurmSpy
@@ -29,56 +29,17 @@ from tests.support.stack import ACCOUNT, Stack, unprivileged
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make accounts and run such a hub")
 
 NAME = "brave-curie"
-MARK = secrets.token_hex(3)
-# People of the directory under names that no other test's accounts have; of edgar it has a wrong number.
-PEOPLE = {name: f"{name}-{MARK}" for name in ("amara", "bruno", "edgar")}
+WE = new_people()
+PEOPLE, GROUP = WE.names, WE.group
 MEMBERS = [PEOPLE["amara"], PEOPLE["bruno"]]
 SECRET = secrets.token_hex(16)
-GROUP = f"p{MARK}"
-
-
-def rename(stack: Stack) -> None:
-    """Give the directory's people the names, numbers and groups of their accounts here."""
-    for file in ("facility.yaml", "accounts.yaml"):
-        path = stack.folder / file
-        text = path.read_text()
-        for name, renamed in PEOPLE.items():
-            if file == "facility.yaml":
-                entry = pwd.getpwnam(renamed)
-                number = {"amara": 20001, "bruno": 20002, "edgar": 20006}[name]
-                uid = entry.pw_uid + (name == "edgar")
-                text = text.replace(f"uid: {number}\n", f"uid: {uid}\n    groups: [{GROUP}]\n")
-                text = text.replace(f"gid: {number}\n", f"gid: {entry.pw_gid}\n")
-            text = text.replace(name, renamed)
-        path.write_text(text)
 
 
 @pytest.fixture(scope="module")
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Real accounts on this machine, for as long as the tests run."""
-    homes = tmp_path_factory.mktemp("homes")
-    let_pass(homes)
-    try:
-        subprocess.run(["groupadd", GROUP], check=True)
-        for name in PEOPLE.values():
-            home = str(homes / name)
-            command = [
-                "useradd",
-                "--create-home",
-                "--home-dir",
-                home,
-                "--user-group",
-                "--groups",
-                GROUP,
-                name,
-            ]
-            subprocess.run(command, check=True, capture_output=True)
-            Path(home).chmod(0o700)
+    with accounts_of(WE, tmp_path_factory.mktemp("homes")):
         yield
-    finally:
-        for name in PEOPLE.values():
-            subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
-        subprocess.run(["groupdel", GROUP], check=False, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +69,7 @@ def both(
             as_root=True,
             environment={"CONFIGPROXY_SPY": SECRET},
         )
-        rename(stack)
+        WE.put_into(stack)
         stack.start()
         for name, renamed in PEOPLE.items():
             stack.login(renamed, f"{name}-facility")
@@ -305,20 +266,14 @@ def test_what_is_free_is_counted_on_the_cluster(both: tuple[Portal, SlurmLab]) -
 def sudo(accounts: None) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """The rule that we ship, for the tests' own account and people; asked as that account."""
     prefix, _uid = unprivileged()
-    rule = (files("jupyterhub_daas") / "spawners" / "backends" / "slurm" / "sudoers").read_text()
-    place = Path("/etc/sudoers.d") / f"daas-test-{MARK}"
-    place.touch(mode=0o440)
-    place.write_text(rule.replace("daas-hub", ACCOUNT).replace("daas-people", GROUP))
 
     def ask(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [*prefix, "sudo", "-n", *words]
         environment = {"PATH": "/usr/bin:/bin", **variables}
         return subprocess.run(command, env=environment, capture_output=True, text=True, input="", cwd="/")
 
-    try:
+    with sudo_rule(ACCOUNT, GROUP):
         yield ask
-    finally:
-        place.unlink()
 
 
 def test_the_rule_lets_a_hub_submit_and_cancel_as_a_person(

@@ -16,6 +16,7 @@ DAEMONS = {
     "munged": "munge/munged.pid",
     "slurmd": "pid/slurmd.n1.pid",
     "slurmrestd": "pid/slurmrestd.pid",
+    "sshd": "pid/sshd.pid",
 }
 
 
@@ -24,7 +25,7 @@ class SlurmLab:
 
     `prefix` is the command that changes the account: then everything, jobs included, is that account's.
     Without it root's Slurm has `accounts`; `database` adds slurmdbd with associations and limits, `rest`
-    slurmrestd. Each node has `cpus`.
+    slurmrestd, and `login` an account as which sshd lets in. Each node has `cpus`.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class SlurmLab:
         accounts: Sequence[str] = (),
         database: bool = False,
         rest: bool = False,
+        login: str = "",
         cpus: int = 16,
     ) -> None:
         self.folder, self._prefix = folder, list(prefix)
@@ -45,10 +47,11 @@ class SlurmLab:
             "DAAS_SLURM_ACCOUNTS": " ".join(accounts),
             "DAAS_SLURM_DATABASE": str(int(database)),
             "DAAS_SLURM_REST": str(int(rest)),
+            "DAAS_SLURM_SSH": login,
             "DAAS_SLURM_CPUS": str(cpus),
             "SLURM_CONF": self.conf,
         }
-        self.rest_url = ""
+        self.rest_url, self.ssh_port = "", 0
 
     @property
     def conf(self) -> str:
@@ -63,6 +66,8 @@ class SlurmLab:
         for line in output.splitlines():
             if line.startswith("export DAAS_SLURM_REST_URL="):
                 self.rest_url = line.partition("=")[2].strip("'")
+            if line.startswith("export DAAS_SLURM_SSH_PORT="):
+                self.ssh_port = int(line.partition("=")[2])
         return self
 
     def stop(self) -> None:

@@ -1,19 +1,23 @@
 """The Slurm backend: sessions as jobs, submitted as the person and never as root."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
+from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.spawners.backends.base import parse_options
-from jupyterhub_daas.spawners.backends.batch.accounts import account_of_job
 from jupyterhub_daas.spawners.backends.batch.backend import BatchBackend, runs_as_root
-from jupyterhub_daas.spawners.backends.batch.commands import LocalRunner
+from jupyterhub_daas.spawners.backends.batch.commands import LocalRunner, Runner
 from jupyterhub_daas.spawners.backends.batch.jobs import Job
+from jupyterhub_daas.spawners.backends.batch.ssh import SshRunner
 from jupyterhub_daas.spawners.backends.slurm import words
 from jupyterhub_daas.spawners.backends.slurm.capacity import count
 from jupyterhub_daas.spawners.backends.slurm.cli import SlurmPrograms
 from jupyterhub_daas.spawners.backends.slurm.options import SlurmOptions, SlurmSoftware
+from jupyterhub_daas.spawners.backends.slurm.rest import SlurmRest
+from jupyterhub_daas.spawners.backends.slurm.tokens import Tokens
+from jupyterhub_daas.spawners.backends.slurm.transport import SlurmTransport
 
 
 class SlurmBackend(BatchBackend):
@@ -25,12 +29,36 @@ class SlurmBackend(BatchBackend):
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         own = parse_options(SlurmOptions, options, "DaasSpawner.backends.slurm")
-        sudo = None if runs_as_root() else own.sudo
-        runner = LocalRunner(command_variables(own), seconds=own.command_seconds, sudo=sudo)
-        self.programs = SlurmPrograms(runner, hub_id=hub_id, folder=own.programs, find_account=account_of_job)
+        if shared_account and self._is_far(own):
+            raise ConfigurationError(
+                "A hub that is not on the cluster cannot share its account with sessions.",
+                field="DaasSpawner.shared_account",
+            )
+        self.programs = self._build_way(own)
         self.use(self.programs, own)
         # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], SlurmSoftware]] = {}
+
+    def _build_way(self, own: SlurmOptions) -> SlurmTransport:
+        if own.rest is not None:
+            tokens = Tokens(own.rest.token_command, claim=own.rest.claim, seconds=own.command_seconds)
+            return SlurmRest(own.rest, tokens, hub_id=self.hub_id, seconds=own.command_seconds)
+        runner: Runner
+        if own.ssh is not None:
+            runner = SshRunner(own.ssh, seconds=own.command_seconds)
+        else:
+            sudo = None if runs_as_root() else own.sudo
+            runner = LocalRunner(command_variables(own), seconds=own.command_seconds, sudo=sudo)
+        return SlurmPrograms(runner, hub_id=self.hub_id, folder=own.programs, find_account=self.find_account)
+
+    @staticmethod
+    def _is_far(own: SlurmOptions) -> bool:
+        return own.ssh is not None or own.rest is not None
+
+    @property
+    def knows_accounts(self) -> bool:
+        """Tell whether the hub's machine has the cluster's accounts."""
+        return not self._is_far(cast("SlurmOptions", self.options))
 
     def check_profile(self, profile: Profile, environment: Environment) -> None:
         """Refuse a profile whose options are wrong."""

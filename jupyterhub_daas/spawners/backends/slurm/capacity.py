@@ -67,12 +67,12 @@ def _parse(fields: Sequence[str]) -> Node | None:
         free_memory = total_memory - int(allocated)
     except ValueError:
         return None
-    gpus, used_gpus = _gpus(gres), _gpus(used)
+    gpus, used_gpus = find_gpus(gres), find_gpus(used)
     return Node(
         name=name,
         partition=partition.rstrip("*"),
         default=partition.endswith("*"),
-        usable=available == "up" and state.rstrip("*~#!%$@^-+") in USABLE and not state.endswith("*"),
+        usable=available == "up" and is_usable(state),
         cpus=total,
         memory=total_memory,
         gpus=gpus,
@@ -82,7 +82,13 @@ def _parse(fields: Sequence[str]) -> Node | None:
     )
 
 
-def _gpus(text: str) -> dict[str, int]:
+def is_usable(state: str) -> bool:
+    """Tell whether a node in this state takes jobs, now or later."""
+    return state.rstrip("*~#!%$@^-+") in USABLE and not state.endswith("*")
+
+
+def find_gpus(text: str) -> dict[str, int]:
+    """Return how many GPUs there are of each type, and under the empty one of all."""
     found: dict[str, int] = {}
     for kind, count in GPUS.findall(text):
         for key in {kind, ""}:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from jupyterhub_daas.errors import BackendUnavailableError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Runner
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, by_session, session_of
-from jupyterhub_daas.spawners.backends.batch.transport import Transport
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, by_session, session_of
 from jupyterhub_daas.spawners.backends.slurm import capacity
 from jupyterhub_daas.spawners.backends.slurm.capacity import Node
 from jupyterhub_daas.spawners.backends.slurm.options import Place
-from jupyterhub_daas.spawners.backends.slurm.words import PHASES, refusal
+from jupyterhub_daas.spawners.backends.slurm.transport import SlurmTransport, build_job
+from jupyterhub_daas.spawners.backends.slurm.words import refusal
 
 log = logging.getLogger("jupyterhub_daas.spawners.slurm")
 
@@ -19,7 +19,7 @@ log = logging.getLogger("jupyterhub_daas.spawners.slurm")
 FORMAT = "%j|%i|%T|%u|%B|%S|%e|%r"
 
 
-class SlurmPrograms(Transport):
+class SlurmPrograms(SlurmTransport):
     """Ask Slurm by its programs, which `runner` runs."""
 
     def __init__(
@@ -116,23 +116,16 @@ def _parse(line: str, hub_id: str) -> Job | None:
     session_id = session_of(name, hub_id)
     if not session_id:
         return None
-    return Job(
-        id=job_id,
-        session_id=session_id,
+    return build_job(
+        job_id,
+        session_id,
         account=account,
-        # A word that we don't know says nothing of an end.
-        phase=PHASES.get(word, Phase.RUNNING if _is_node(node) else Phase.WAITING),
         word=word,
         reason=reason,
-        node=node if _is_node(node) else "",
+        node=node,
         starts_at=_moment(start),
-        # Of any other job it is no promise: a suspended one runs longer by as long as it was.
-        ends_at=_moment(end) if word == "RUNNING" else None,
+        ends_at=_moment(end),
     )
-
-
-def _is_node(text: str) -> bool:
-    return text not in ("", "n/a", "N/A", "(null)", "None assigned")
 
 
 def _moment(text: str) -> float | None:

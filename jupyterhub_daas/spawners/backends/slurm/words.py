@@ -116,12 +116,15 @@ REFUSALS: tuple[tuple[str, type[DaasError], str], ...] = (
     ("Access/permission denied", AccessError, _NO_ACCOUNT),
     ("Invalid qos", AccessError, _NO_ACCOUNT),
     ("Invalid user id", AccessError, _NO_ACCOUNT),
+    # What sudo says where its rule does not name the person.
+    ("is not allowed to execute", AccessError, _NO_ACCOUNT),
+    ("a password is required", AccessError, _NO_ACCOUNT),
     (
         "Requested reservation is invalid",
         NoCapacityError,
         "The reserved time on the cluster is over or has not begun.",
     ),
-    ("invalid partition", ConfigurationError, "This profile names a part of the cluster that is not there."),
+    ("nvalid partition", ConfigurationError, "This profile names a part of the cluster that is not there."),
     ("Invalid feature", ConfigurationError, "This profile asks for machines that the cluster does not have."),
     (
         "Invalid generic resource",
