@@ -143,7 +143,7 @@ class FarCluster:
                 "token_command": self.ssh_command(key),
                 "account": self.account,
             }
-        options = {**slurm_backend(self.lab, command_seconds=15), way: place}
+        options = {**slurm_backend(self.lab, command_seconds=60), way: place}
         del options["conf"]
         return options
 

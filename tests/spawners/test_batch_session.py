@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from jupyterhub_daas.spawners.backends.batch.ticket import Ticket
 
 from jupyterhub_daas.errors import SessionLostError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
@@ -16,6 +15,7 @@ from jupyterhub_daas.spawners.backends.batch.session import BatchSession
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
 from jupyterhub_daas.spawners.backends.slurm.options import Place
+from jupyterhub_daas.spawners.backends.ticket import Ticket
 
 
 class Scheduler(Transport):
