@@ -74,5 +74,9 @@ touch /var/log/oar.log
 chown oar: /var/log/oar.log
 alive /run/oar-node_sshd.pid || /usr/sbin/sshd -f /etc/oar/sshd_config -o Port=$ssh_port -o ListenAddress=127.0.0.1 \
   -o PidFile=/run/oar-node_sshd.pid
-alive /run/oar-server.pid || /usr/sbin/oar-server
-wait_for 60 Almighty bash -c '</dev/tcp/127.0.0.1/6666'
+# An ended one may still be there for a moment: whether a new one is needed is asked until one answers.
+serves() {
+  alive /run/oar-server.pid || /usr/sbin/oar-server
+  bash -c '</dev/tcp/127.0.0.1/6666'
+}
+wait_for 60 Almighty serves
