@@ -29,6 +29,7 @@ from jupyterhub_daas.spawners import rows
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, job_name
 from jupyterhub_daas.spawners.backends.batch.script import Given, build_script
+from jupyterhub_daas.spawners.backends.news import StartNews
 from jupyterhub_daas.spawners.backends.ticket import Ticket, seal, unseal
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         self._there_at = float("-inf")
         self.stops_at: datetime | None = None
         self._since = time.time()
-        self._news: list[dict[str, Any]] = []
+        self._news = StartNews()
         self._changed = asyncio.Event()
-        self._over = self._given_up = False
+        self._given_up = False
         super().__init__(**given)
 
     @default("env_keep")
@@ -104,7 +105,7 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
             await asyncio.shield(self._abandon(submission))
             raise
         finally:
-            self._over = True
+            self._news.end()
             self._changed.set()
 
     async def _submit(self, request: JobRequest) -> str:
@@ -248,25 +249,18 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
 
     def tell(self, progress: int, message: str) -> None:
         """Add a line to what the person reads."""
-        self._news.append({"progress": progress, "message": message})
+        self._news.add(progress, message)
         self._changed.set()
 
     def _tell_once(self, told: str, progress: int, message: str) -> str:
         if message != told:
-            self._news.append({"progress": progress, "message": message})
+            self._news.add(progress, message)
         return message
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what is told until the start is over."""
-        told = 0
-        while True:
-            for event in self._news[told:]:
-                told += 1
-                yield dict(event)
-            if self._over:
-                return
-            # Looked at rather than waited for: the start waits for the same event, and clears it.
-            await asyncio.sleep(0.5)
+        async for event in self._news.follow():
+            yield event
 
     # --- the running session
 

@@ -8,14 +8,8 @@ it is left.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyterhub.spawner import Spawner
-from traitlets import Any as AnyTrait
-from traitlets import Instance, Unicode, default
-
-from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.errors import (
     BackendError,
     BackendUnavailableError,
@@ -26,6 +20,7 @@ from jupyterhub_daas.errors import (
 from jupyterhub_daas.spawners.backends.kubernetes import reading
 from jupyterhub_daas.spawners.backends.kubernetes.clock import Clock
 from jupyterhub_daas.spawners.backends.kubernetes.pod import SECRET_VARIABLES, object_name
+from jupyterhub_daas.spawners.backends.watched import WatchedSession
 
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.kubernetes.backend import KubernetesBackend
@@ -35,52 +30,23 @@ LOOK_SECONDS = 2.0
 # has said that it does.
 PATIENCE_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
-# Our deadline comes before that of whoever waits for us, so that the person reads why.
-MARGIN_SECONDS = 1.0
 
 Pod = dict[str, Any]
 
 
-class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
+class KubernetesSession(WatchedSession):
     """Start, watch and end the pod of one session."""
 
-    backend = AnyTrait(help="The KubernetesBackend that built this spawner.")
-    session_id = Unicode(help="The tag of the session's objects.")
-    launch = Instance(Launch, allow_none=True, help="What to start; None for a session that runs already.")
-
     def __init__(self, **given: Any) -> None:
-        self._events: list[dict[str, Any]] = []
         self._told_of: set[str] = set()
-        self._over = self._grows = False
-        self._last_words = ""
+        self._grows = False
         self.wait_seconds, self.start_seconds = 3600.0, 300.0
         self._clock = Clock()
-        self._news = asyncio.Event()
         super().__init__(**given)
-
-    @default("env_keep")
-    def _keep_nothing(self) -> list[str]:
-        # Of the hub's own environment nothing means anything in a pod.
-        return []
-
-    @default("ip")
-    def _everywhere(self) -> str:
-        return "0.0.0.0"  # in the pod's own network
-
-    @default("poll_interval")
-    def _poll_often(self) -> int:
-        # Looks into the hub's own copy, which costs nothing.
-        return 5
 
     @property
     def _kubernetes(self) -> "KubernetesBackend":
         return cast("KubernetesBackend", self.backend)
-
-    @property
-    def _started(self) -> Launch:
-        if self.launch is None:
-            raise SessionLostError("A session that runs already cannot be started again.")
-        return self.launch
 
     @property
     def _name(self) -> str:
@@ -93,32 +59,9 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
 
     # --- the start
 
-    async def start(self) -> str:
-        """Start the session and wait until it listens; return where."""
-        try:
-            return await asyncio.wait_for(self._come_up(), self.start_timeout - MARGIN_SECONDS)
-        except asyncio.TimeoutError:
-            self._ask_for_the_end()
-            raise self._late() from None
-        except BaseException as error:
-            if isinstance(error, (SessionLostError, StartTimeoutError)):
-                await self._kubernetes.keep_log(self.session_id)
-            # Also when the start was cancelled: the hub waits a second only before it gives up on it.
-            self._ask_for_the_end()
-            raise
-        finally:
-            self._over = True
-            self._wake()
-
-    def _late(self) -> StartTimeoutError:
+    def _too_late(self) -> StartTimeoutError:
         message = "The session did not come up in time. Please try again. If it happens twice, tell support"
-        return StartTimeoutError(
-            message + (f": it was at “{self._last_words}”." if self._last_words else ".")
-        )
-
-    def _ask_for_the_end(self) -> None:
-        # Asked at once and not waited for: the hub ends the session again, and waits until it is gone.
-        self._ending = asyncio.ensure_future(self._kubernetes.ask_for_the_end(self.session_id))
+        return StartTimeoutError(message + (f": it was at “{self._news.last}”." if self._news.last else "."))
 
     async def _come_up(self) -> str:
         kubernetes = self._kubernetes
@@ -126,7 +69,7 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         await self._wait_for_a_node()
         self._clock.wind(self.start_seconds)
         host = await self._wait_until_it_runs()
-        self._say(80, "Waiting for the session to answer")
+        self._news.say(80, "Waiting for the session to answer")
         await self._wait_until_it_listens(host)
         return self._url(host)
 
@@ -175,7 +118,7 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
                     return host
                 stuck_since = self._fail_if_it_is_hopeless(pod, stuck_since)
             if self._clock.is_over(pods.current):
-                raise self._late()
+                raise self._too_late()
             await pods.news(LOOK_SECONDS)
 
     def _fail_if_it_was_removed(self) -> None:
@@ -215,22 +158,11 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             else:
                 self._fail_if_it_ended(pod)
             if self._clock.is_over(pods.current):
-                raise self._late()
+                raise self._too_late()
             await pods.news(pause)
             pause = min(pause * 1.2, 0.25)
 
     # --- progress
-
-    def _say(self, progress: int, message: str) -> None:
-        if message == self._last_words:
-            return
-        self._last_words = message
-        self._events.append({"progress": progress, "message": message})
-        self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
 
     def _tell_events(self, pod: Pod) -> None:
         """Tell the person what the cluster's events of this very pod mean."""
@@ -247,19 +179,7 @@ class KubernetesSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             self.log.debug("Session %s: %s %s", self.session_id, event.get("reason"), event.get("message"))
             self._grows = self._grows or event.get("reason") == "TriggeredScaleUp"
             if (found := reading.words(event, before=before)) is not None:
-                self._say(*found)
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what happens until the start is over."""
-        told = 0
-        while True:
-            news = self._news
-            for event in self._events[told:]:
-                told += 1
-                yield dict(event)
-            if self._over:
-                return
-            await news.wait()
+                self._news.say(*found)
 
     # --- life and end
 

@@ -7,14 +7,8 @@ or machine said so; `stop` returns only when nothing of it is left.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyterhub.spawner import Spawner
-from traitlets import Any as AnyTrait
-from traitlets import Instance, Unicode, default
-
-from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.errors import (
     BackendError,
     BackendUnavailableError,
@@ -28,12 +22,11 @@ from jupyterhub_daas.spawners.backends.openstack import words
 from jupyterhub_daas.spawners.backends.openstack.cloud import CREDENTIAL, lets_in
 from jupyterhub_daas.spawners.backends.openstack.server import Machine
 from jupyterhub_daas.spawners.backends.openstack.words import Phase
+from jupyterhub_daas.spawners.backends.watched import WatchedSession
 
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.openstack.backend import OpenStackBackend
 
-# Our deadline comes before that of whoever waits for us, so that the person reads why.
-MARGIN_SECONDS = 1.0
 _WHY_ENDED = {
     Ended.ACCOUNT: "The machine could not make your account.",
     Ended.MOUNT: "The machine could not mount your folders.",
@@ -42,82 +35,34 @@ _WHY_ENDED = {
 }
 
 
-class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
+class OpenStackSession(WatchedSession):
     """Start, watch and end the machine of one session."""
-
-    backend = AnyTrait(help="The OpenStackBackend that built this spawner.")
-    session_id = Unicode(help="The mark of the session's machine.")
-    launch = Instance(Launch, allow_none=True, help="What to start; None for a session that runs already.")
 
     def __init__(self, **given: Any) -> None:
         self.build_seconds, self.start_seconds = 600.0, 300.0
         # The machine's address, known once it has its port.
         self.host = ""
         self._since = float("-inf")
-        self._events: list[dict[str, Any]] = []
-        self._news = asyncio.Event()
-        self._over = False
         super().__init__(**given)
         self.bootstrap = Bootstrap(
             self.session_id, name=self.name, person=self.user.name, keep=lambda: self._keep()
         )
 
-    @default("env_keep")
-    def _keep_nothing(self) -> list[str]:
-        # Of the hub's own environment nothing means anything on another machine.
-        return []
-
-    @default("ip")
-    def _everywhere(self) -> str:
-        return "0.0.0.0"  # of a machine of its own
-
-    @default("poll_interval")
-    def _poll_often(self) -> int:
-        # All sessions share one question.
-        return 5
-
     @property
     def _openstack(self) -> "OpenStackBackend":
         return cast("OpenStackBackend", self.backend)
-
-    @property
-    def _started(self) -> Launch:
-        if self.launch is None:
-            raise SessionLostError("A session that runs already cannot be started again.")
-        return self.launch
 
     def _keep(self) -> None:
         rows.keep_state(self, {**(self.orm_spawner.state or {}), "child": self.get_state()})
 
     # --- the start
 
-    async def start(self) -> str:
-        """Make the machine and wait until its session listens; return where."""
-        try:
-            return await asyncio.wait_for(self._come_up(), self.start_timeout - MARGIN_SECONDS)
-        except asyncio.TimeoutError:
-            self._ask_for_the_end()
-            raise self._late("The machine did not come up in time.") from None
-        except BaseException as error:
-            if isinstance(error, (SessionLostError, StartTimeoutError)):
-                await self._openstack.keep_log(self.session_id)
-            # Also when the start was cancelled: the hub waits a second only before it gives up on it.
-            self._ask_for_the_end()
-            raise
-        finally:
-            self._over = True
-            self._wake()
-
-    def _ask_for_the_end(self) -> None:
-        # Asked at once and not waited for: the hub ends the session again, and waits until it is gone.
-        self._ending = asyncio.ensure_future(self._openstack.ask_for_the_end(self.session_id))
-
     async def _come_up(self) -> str:
-        self._say(52, "Asking the cloud for a machine")
+        self._news.say(52, "Asking the cloud for a machine")
         try:
             await asyncio.wait_for(self._openstack.begin(self, self._started), self.build_seconds)
             self._since = time.monotonic()
-            self._say(56, "The cloud builds the machine")
+            self._news.say(56, "The cloud builds the machine")
             await asyncio.wait_for(self._wait_until_it_is_built(), self.build_seconds)
         except BackendUnavailableError as error:
             if lets_in(error):
@@ -129,7 +74,7 @@ class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no ty
             ) from error
         except asyncio.TimeoutError:
             raise self._late("The cloud did not build the machine in time.") from None
-        self._say(70, "The machine boots")
+        self._news.say(70, "The machine boots")
         try:
             return await asyncio.wait_for(self._wait_for_its_report(), self.start_seconds)
         except asyncio.TimeoutError:
@@ -139,6 +84,9 @@ class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no ty
                 else "The machine was built, and never reported to the portal."
             )
             raise self._late(message) from None
+
+    def _too_late(self) -> StartTimeoutError:
+        return self._late("The machine did not come up in time.")
 
     def _late(self, what: str) -> StartTimeoutError:
         return StartTimeoutError(f"{what} Please try again. If it happens twice, tell support.")
@@ -153,7 +101,7 @@ class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no ty
             except BackendUnavailableError as error:
                 if not lets_in(error):
                     raise
-                self._say(56, f"{error.message} Trying again.")
+                self._news.say(56, f"{error.message} Trying again.")
                 await asyncio.sleep(self._openstack.options.interval_seconds)
                 continue
             if found is None:
@@ -174,7 +122,7 @@ class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no ty
             self.bootstrap.changed.clear()
             self._fail_if_it_ended()
             if self.bootstrap.fetched:
-                self._say(78, "The machine has its session")
+                self._news.say(78, "The machine has its session")
             if self.bootstrap.port:
                 return self._url()
             try:
@@ -207,30 +155,6 @@ class OpenStackSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no ty
     def _url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.bootstrap.port}"
-
-    # --- progress
-
-    def _say(self, progress: int, message: str) -> None:
-        if self._events and self._events[-1]["message"] == message:
-            return
-        self._events.append({"progress": progress, "message": message})
-        self._wake()
-
-    def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what happens until the start is over."""
-        told = 0
-        while True:
-            news = self._news
-            for event in self._events[told:]:
-                told += 1
-                yield dict(event)
-            if self._over:
-                return
-            await news.wait()
 
     # --- life and end
 

@@ -6,15 +6,10 @@ container removed before anybody is told.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-from jupyterhub.spawner import Spawner
-from traitlets import Any as AnyTrait
-from traitlets import Instance, Unicode, default
-
-from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.errors import BackendUnavailableError, SessionLostError, StartTimeoutError
+from jupyterhub_daas.errors import BackendUnavailableError, SessionLostError
+from jupyterhub_daas.spawners.backends.watched import WatchedSession
 
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.podman.backend import Ended, PodmanBackend
@@ -22,73 +17,26 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 # How often a container that does not listen yet is asked whether it still runs.
 LOOK_SECONDS = 1.0
-# Our deadline comes before that of whoever waits for us, so that the person reads why.
-MARGIN_SECONDS = 1.0
 
 
-class PodmanSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
+class PodmanSession(WatchedSession):
     """Start, watch and end the container of one session."""
 
-    backend = AnyTrait(help="The PodmanBackend that built this spawner.")
-    session_id = Unicode(help="The tag of the session's container.")
-    launch = Instance(Launch, allow_none=True, help="What to start; None for a session that runs already.")
-
     def __init__(self, **given: Any) -> None:
-        self._words: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
         self._since = 0.0
         super().__init__(**given)
-
-    @default("env_keep")
-    def _keep_nothing(self) -> list[str]:
-        # Of the hub's own environment nothing means anything in a container.
-        return []
-
-    @default("ip")
-    def _everywhere(self) -> str:
-        return "0.0.0.0"  # in the container's own network
-
-    @default("poll_interval")
-    def _poll_often(self) -> int:
-        # All sessions share one question.
-        return 5
 
     @property
     def _podman(self) -> "PodmanBackend":
         return cast("PodmanBackend", self.backend)
 
-    @property
-    def _started(self) -> Launch:
-        if self.launch is None:
-            raise SessionLostError("A session that runs already cannot be started again.")
-        return self.launch
-
     # --- the start
 
-    async def start(self) -> str:
-        """Start the session and wait until it listens; return where."""
-        try:
-            return await asyncio.wait_for(self._come_up(), self.start_timeout - MARGIN_SECONDS)
-        except asyncio.TimeoutError:
-            self._ask_for_the_end()
-            raise StartTimeoutError(
-                "The session did not come up in time. Please try again. If it happens twice, tell support."
-            ) from None
-        except BaseException:
-            # Also when the start was cancelled: the hub waits a second only before it gives up on it.
-            self._ask_for_the_end()
-            raise
-        finally:
-            self._words.put_nowait(None)
-
-    def _ask_for_the_end(self) -> None:
-        # Asked at once and not waited for: the hub ends the session again, and waits until it is gone.
-        self._ending = asyncio.ensure_future(self._podman.ask_for_the_end(self.session_id))
-
     async def _come_up(self) -> str:
-        self._words.put_nowait((55, "Making the container"))
+        self._news.say(55, "Making the container")
         await self._podman.begin(self, self._started)
         self._since = asyncio.get_running_loop().time()
-        self._words.put_nowait((75, "The container runs"))
+        self._news.say(75, "The container runs")
         return await self._wait_until_it_listens()
 
     async def _wait_until_it_listens(self) -> str:
@@ -110,17 +58,11 @@ class PodmanSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
             return found
         if found is None:
             raise SessionLostError("The session ended while it was starting: somebody removed it.")
-        await self._podman.keep_log(self.session_id)
         self._note(found)
         raise SessionLostError(f"{found.words} Its log is below Details.", status=found.status)
 
     def _note(self, ended: "Ended") -> None:
         self.log.warning("Session %s ended with status %d: %s", self.session_id, ended.status, ended.words)
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what happens until the start is over."""
-        while (word := await self._words.get()) is not None:
-            yield {"progress": word[0], "message": word[1]}
 
     # --- life and end
 
