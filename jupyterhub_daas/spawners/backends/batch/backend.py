@@ -48,6 +48,8 @@ class BatchBackend(Backend):
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self._witness: asyncio.Future[Any] | None = None
         self.submissions = asyncio.Lock()
+        # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
+        self._offers: dict[str, tuple[tuple[str, ...], Placed]] = {}
         # Jobs call back to the session that waits for them.
         self.sessions: WeakValueDictionary[str, BatchSession] = WeakValueDictionary()
 
@@ -108,7 +110,13 @@ class BatchBackend(Backend):
 
     def check_profile(self, profile: Profile, environment: Environment) -> None:
         """Refuse a profile whose options are wrong."""
-        parse_options(self.software_model, profile.options, f"profiles.{profile.key}.options")
+        software = parse_options(self.software_model, profile.options, f"profiles.{profile.key}.options")
+        self._offers[profile.key] = profile.flavours, software
+
+    def places_for(self, flavour: Flavour) -> list[BatchPlace]:
+        """Return where the profiles that offer a flavour let its sessions go."""
+        offers = [software for keys, software in self._offers.values() if flavour.key in keys]
+        return [software.place(flavour, ()) for software in offers]
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> BatchSession:
         """Build the spawner of a new session."""

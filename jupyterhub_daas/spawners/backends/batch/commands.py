@@ -32,6 +32,11 @@ class Runner(ABC):
     ) -> Answer:
         """Return the answer of a program; raise BackendUnavailableError if there is none in time."""
 
+    async def tail(self, path: str, *, account: JobAccount, lines: int) -> str | None:
+        """Return the last lines of a file as the person would read it; None where there is none."""
+        answer = await self.run(["/usr/bin/tail", "-n", str(lines), "--", path], account=account)
+        return answer.output if answer.status == 0 else None
+
 
 class LocalRunner(Runner):
     """Run programs of this machine: by root under the person's ids, by anybody else with sudo.

@@ -1,10 +1,10 @@
 """The OAR backend: sessions as jobs, submitted as the person and never as root."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from jupyterhub_daas.core.availability import Availability
-from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
+from jupyterhub_daas.core.catalogue import Flavour
 from jupyterhub_daas.spawners.backends.base import parse_options
 from jupyterhub_daas.spawners.backends.batch.accounts import account_of_job
 from jupyterhub_daas.spawners.backends.batch.backend import BatchBackend, runs_as_root
@@ -13,7 +13,7 @@ from jupyterhub_daas.spawners.backends.batch.jobs import Job
 from jupyterhub_daas.spawners.backends.oar import words
 from jupyterhub_daas.spawners.backends.oar.capacity import count
 from jupyterhub_daas.spawners.backends.oar.cli import OarPrograms
-from jupyterhub_daas.spawners.backends.oar.options import OarOptions, OarSoftware
+from jupyterhub_daas.spawners.backends.oar.options import OarOptions, OarSoftware, Place
 
 VARIABLES = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -33,22 +33,13 @@ class OarBackend(BatchBackend):
         runner = LocalRunner(VARIABLES, seconds=self._own.command_seconds, sudo=sudo, umask=0o077)
         self.programs = OarPrograms(runner, self._own, hub_id=hub_id, find_account=account_of_job)
         self.use(self.programs, self._own)
-        # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
-        self._offers: dict[str, tuple[tuple[str, ...], OarSoftware]] = {}
-
-    def check_profile(self, profile: Profile, environment: Environment) -> None:
-        """Refuse a profile whose options are wrong."""
-        super().check_profile(profile, environment)
-        software = parse_options(OarSoftware, profile.options, f"profiles.{profile.key}.options")
-        self._offers[profile.key] = profile.flavours, software
 
     async def resources(self, flavours: Sequence[Flavour]) -> tuple[Availability, ...]:
         """Return what the cluster has free for these flavours, where some profile lets them go."""
         busy = await self.programs.busy()
         found, known = [], dict[str | None, Mapping[str, Any]]()
         for flavour in flavours:
-            offers = [software for keys, software in self._offers.values() if flavour.key in keys]
-            conditions = {software.place(flavour, ()).properties for software in offers}
+            conditions = {place.properties for place in cast("list[Place]", self.places_for(flavour))}
             for condition in conditions - known.keys():
                 known[condition] = await self.programs.nodes(condition)
             nodes = {number: each for condition in conditions for number, each in known[condition].items()}

@@ -18,6 +18,7 @@ from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Answer, Runner
 from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, by_session, session_of
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
+from jupyterhub_daas.spawners.backends.batch.words import phase_of
 from jupyterhub_daas.spawners.backends.oar.options import OarOptions, Place
 from jupyterhub_daas.spawners.backends.oar.words import PHASES, refusal
 
@@ -99,9 +100,7 @@ class OarPrograms(Transport):
 
     async def read_file(self, account: JobAccount, path: str, *, lines: int) -> str | None:
         """Return the last lines of a file as the person would read it."""
-        words = ["/usr/bin/tail", "-n", str(lines), "--", path]
-        answer = await self._runner.run(words, account=account)
-        return answer.output if answer.status == 0 else None
+        return await self._runner.tail(path, account=account, lines=lines)
 
     async def _run(self, program: str, *words: str, account: JobAccount | None = None) -> Answer:
         return await self._runner.run([f"{self._options.programs}/{program}", *words], account=account)
@@ -169,8 +168,7 @@ def _parse(number: str, entry: Mapping[str, Any], hub_id: str) -> Job | None:
     if not session_id:
         return None
     word, nodes = str(entry.get("state")), entry.get("assigned_network_address") or []
-    # A word that we don't know says nothing of an end.
-    phase = PHASES.get(word, Phase.RUNNING if nodes else Phase.WAITING)
+    phase = phase_of(word, PHASES, node=nodes)
     starts_at = _moment(entry.get("scheduledStart" if phase is Phase.WAITING else "startTime"))
     walltime = _moment(entry.get("walltime"))
     events = " ".join(str(each.get("type")) for each in entry.get("events") or [])

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from jupyterhub_daas.core.availability import Availability
-from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
+from jupyterhub_daas.core.catalogue import Flavour
 from jupyterhub_daas.errors import ConfigurationError
 from jupyterhub_daas.spawners.backends.base import parse_options
 from jupyterhub_daas.spawners.backends.batch.backend import BatchBackend, runs_as_root
@@ -14,7 +14,7 @@ from jupyterhub_daas.spawners.backends.batch.ssh import SshRunner
 from jupyterhub_daas.spawners.backends.slurm import words
 from jupyterhub_daas.spawners.backends.slurm.capacity import count
 from jupyterhub_daas.spawners.backends.slurm.cli import SlurmPrograms
-from jupyterhub_daas.spawners.backends.slurm.options import SlurmOptions, SlurmSoftware
+from jupyterhub_daas.spawners.backends.slurm.options import Place, SlurmOptions, SlurmSoftware
 from jupyterhub_daas.spawners.backends.slurm.rest import SlurmRest
 from jupyterhub_daas.spawners.backends.slurm.tokens import Tokens
 from jupyterhub_daas.spawners.backends.slurm.transport import SlurmTransport
@@ -36,8 +36,6 @@ class SlurmBackend(BatchBackend):
             )
         self.programs = self._build_way(own)
         self.use(self.programs, own)
-        # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
-        self._offers: dict[str, tuple[tuple[str, ...], SlurmSoftware]] = {}
 
     def _build_way(self, own: SlurmOptions) -> SlurmTransport:
         if own.rest is not None:
@@ -60,19 +58,12 @@ class SlurmBackend(BatchBackend):
         """Tell whether the hub's machine has the cluster's accounts."""
         return not self._is_far(cast("SlurmOptions", self.options))
 
-    def check_profile(self, profile: Profile, environment: Environment) -> None:
-        """Refuse a profile whose options are wrong."""
-        super().check_profile(profile, environment)
-        software = parse_options(SlurmSoftware, profile.options, f"profiles.{profile.key}.options")
-        self._offers[profile.key] = profile.flavours, software
-
     async def resources(self, flavours: Sequence[Flavour]) -> tuple[Availability, ...]:
         """Return what the cluster has free for these flavours, where some profile lets them go."""
         nodes = await self.programs.nodes()
         found = []
         for flavour in flavours:
-            offers = [software for keys, software in self._offers.values() if flavour.key in keys]
-            places = [software.place(flavour, ()) for software in offers]
+            places = cast("list[Place]", self.places_for(flavour))
             if places:
                 found.append(count(nodes, flavour, places))
         return tuple(found)

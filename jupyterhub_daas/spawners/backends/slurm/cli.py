@@ -71,9 +71,7 @@ class SlurmPrograms(SlurmTransport):
 
     async def read_file(self, account: JobAccount, path: str, *, lines: int) -> str | None:
         """Return the last lines of a file as the person would read it."""
-        words = ["/usr/bin/tail", "-n", str(lines), "--", path]
-        answer = await self._runner.run(words, account=account)
-        return answer.output if answer.status == 0 else None
+        return await self._runner.tail(path, account=account, lines=lines)
 
 
 def submission(request: JobRequest, program: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from abc import abstractmethod
 
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, Phase
+from jupyterhub_daas.spawners.backends.batch.jobs import Job
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
+from jupyterhub_daas.spawners.backends.batch.words import phase_of
 from jupyterhub_daas.spawners.backends.slurm.capacity import Node
 from jupyterhub_daas.spawners.backends.slurm.words import PHASES
 
@@ -35,8 +36,7 @@ def build_job(
         id=job_id,
         session_id=session_id,
         account=account,
-        # A word that we don't know says nothing of an end.
-        phase=PHASES.get(word, Phase.RUNNING if node else Phase.WAITING),
+        phase=phase_of(word, PHASES, node=node),
         word=word,
         reason=reason,
         node=node,

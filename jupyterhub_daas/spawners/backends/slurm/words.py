@@ -2,30 +2,26 @@
 errors."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from jupyterhub_daas.errors import (
     AccessError,
-    BackendError,
     BackendUnavailableError,
     ConfigurationError,
     DaasError,
     NoCapacityError,
     QuotaExceededError,
 )
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, Phase
+from jupyterhub_daas.spawners.backends.batch import words
+from jupyterhub_daas.spawners.backends.batch.jobs import Job
 
-_WAITING = "PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT"
-_RUNNING = "RUNNING COMPLETING SUSPENDED STOPPED SIGNALING RESIZING STAGE_OUT"
-_ENDED = (
-    "COMPLETED CANCELLED TIMEOUT DEADLINE FAILED BOOT_FAIL NODE_FAIL LAUNCH_FAILED OUT_OF_MEMORY PREEMPTED "
-    "REVOKED"
+PHASES = words.build_phases(
+    waiting="PENDING CONFIGURING REQUEUED REQUEUE_HOLD REQUEUE_FED RESV_DEL_HOLD SPECIAL_EXIT",
+    running="RUNNING COMPLETING SUSPENDED STOPPED SIGNALING RESIZING STAGE_OUT",
+    ended=(
+        "COMPLETED CANCELLED TIMEOUT DEADLINE FAILED BOOT_FAIL NODE_FAIL LAUNCH_FAILED OUT_OF_MEMORY "
+        "PREEMPTED REVOKED"
+    ),
 )
-PHASES: Mapping[str, Phase] = {
-    word: phase
-    for words, phase in ((_WAITING, Phase.WAITING), (_RUNNING, Phase.RUNNING), (_ENDED, Phase.ENDED))
-    for word in words.split()
-}
 
 # Beginnings of reasons, the first that fits counts: why a job waits.
 WAITS: Mapping[str, str] = {
@@ -35,7 +31,7 @@ WAITS: Mapping[str, str] = {
     "QOSMax": "You use all that you may in this class of jobs. Waiting until something of it ends",
     "MaxGRESPerAccount": "Your group on the cluster uses all GPUs that it may. Waiting until one is free",
     "Priority": "Others are before you. Waiting for your turn",
-    "Resources": "Waiting for free resources on the cluster",
+    "Resources": words.WAITS_FOR_ROOM,
     "ReqNodeNotAvail": "The machines for this are reserved or in maintenance. Waiting until they are back",
     "Nodes_required_for_job_are_DOWN": "The machines for this are out of order or kept free. Waiting",
     "BeginTime": "The cluster starts the session in a moment",
@@ -84,48 +80,40 @@ HOPELESS_WORDS: Mapping[str, str] = {
 }
 
 ENDS: Mapping[str, str] = {
-    "TIMEOUT": "Its time on the cluster was over",
-    "DEADLINE": "Its time on the cluster was over",
+    "TIMEOUT": words.TIME_OVER,
+    "DEADLINE": words.TIME_OVER,
     "OUT_OF_MEMORY": "It used more memory than its flavour has. Choose a bigger one",
-    "NODE_FAIL": "The machine that it ran on failed",
+    "NODE_FAIL": words.MACHINE_FAILED,
     "BOOT_FAIL": "The machine that it was to run on did not start",
-    "PREEMPTED": "The cluster needed its place for something more urgent",
-    "CANCELLED": "It was cancelled on the cluster",
+    "PREEMPTED": words.MORE_URGENT,
+    "CANCELLED": words.CANCELLED,
 }
 
 # Parts of what sbatch says when it refuses, and what the person reads. None of Slurm's own text goes into it.
-_NO_ACCOUNT = (
-    "Your account may not use this part of the cluster. Ask the user office or your local contact to have it "
-    "added."
-)
-REFUSALS: tuple[tuple[str, type[DaasError], str], ...] = (
-    (
-        "AssocMaxSubmitJobLimit",
-        QuotaExceededError,
-        "You have as many sessions and jobs on the cluster as you may. End one of them and start again.",
-    ),
+REFUSALS: tuple[words.Refusal, ...] = (
+    ("AssocMaxSubmitJobLimit", QuotaExceededError, words.FULL_FOR_YOU),
     (
         "QOSMaxSubmitJob",
         QuotaExceededError,
         "You have as many sessions and jobs of this class as you may. End one of them and start again.",
     ),
     ("Job violates accounting/QOS policy", QuotaExceededError, _TOO_MUCH),
-    ("Invalid account", AccessError, _NO_ACCOUNT),
-    ("group not permitted", AccessError, _NO_ACCOUNT),
-    ("not permitted to use this partition", AccessError, _NO_ACCOUNT),
-    ("Access/permission denied", AccessError, _NO_ACCOUNT),
-    ("Invalid qos", AccessError, _NO_ACCOUNT),
-    ("Invalid user id", AccessError, _NO_ACCOUNT),
+    ("Invalid account", AccessError, words.NO_ACCOUNT),
+    ("group not permitted", AccessError, words.NO_ACCOUNT),
+    ("not permitted to use this partition", AccessError, words.NO_ACCOUNT),
+    ("Access/permission denied", AccessError, words.NO_ACCOUNT),
+    ("Invalid qos", AccessError, words.NO_ACCOUNT),
+    ("Invalid user id", AccessError, words.NO_ACCOUNT),
     # What sudo says where its rule does not name the person.
-    ("is not allowed to execute", AccessError, _NO_ACCOUNT),
-    ("a password is required", AccessError, _NO_ACCOUNT),
+    ("is not allowed to execute", AccessError, words.NO_ACCOUNT),
+    ("a password is required", AccessError, words.NO_ACCOUNT),
     (
         "Requested reservation is invalid",
         NoCapacityError,
         "The reserved time on the cluster is over or has not begun.",
     ),
-    ("nvalid partition", ConfigurationError, "This profile names a part of the cluster that is not there."),
-    ("Invalid feature", ConfigurationError, "This profile asks for machines that the cluster does not have."),
+    ("nvalid partition", ConfigurationError, words.NO_SUCH_PART),
+    ("Invalid feature", ConfigurationError, words.NO_SUCH_MACHINES),
     (
         "Invalid generic resource",
         ConfigurationError,
@@ -148,29 +136,16 @@ REFUSALS: tuple[tuple[str, type[DaasError], str], ...] = (
         "No machine of the cluster has that much memory. Choose a smaller flavour.",
     ),
     ("Required partition not available", NoCapacityError, _CLOSED),
-    (
-        "Unable to contact",
-        BackendUnavailableError,
-        "The cluster does not answer. Please try again in some minutes.",
-    ),
-    (
-        "Socket timed out",
-        BackendUnavailableError,
-        "The cluster does not answer. Please try again in some minutes.",
-    ),
-    ("auth", BackendUnavailableError, "The cluster does not answer. Please try again in some minutes."),
-    ("unge", BackendUnavailableError, "The cluster does not answer. Please try again in some minutes."),
+    ("Unable to contact", BackendUnavailableError, words.AWAY),
+    ("Socket timed out", BackendUnavailableError, words.AWAY),
+    ("auth", BackendUnavailableError, words.AWAY),
+    ("unge", BackendUnavailableError, words.AWAY),
 )
 
 
 def refusal(text: str) -> DaasError:
     """Return our error for what sbatch said."""
-    for part, cls, words in REFUSALS:
-        if part in text:
-            if cls is QuotaExceededError:
-                return cls(words, scope="facility")
-            return cls(words)
-    return BackendError("The cluster refused the session. Please tell the support team.")
+    return words.refusal(text, REFUSALS)
 
 
 def why_waiting(job: Job) -> str:
@@ -178,26 +153,21 @@ def why_waiting(job: Job) -> str:
     reason = job.reason.strip("()")
     if reason.startswith(HOPELESS) or reason.endswith("PerJobLimit") or reason.endswith("PerJob"):
         key = next((key for key in HOPELESS_WORDS if reason.startswith(key)), "")
-        words = HOPELESS_WORDS.get(key) or (
+        hopeless = HOPELESS_WORDS.get(key) or (
             _TOO_MUCH
             if "PerJob" in reason
             else "The cluster would never run this session. Please tell the support team."
         )
-        raise NoCapacityError(words, reason=reason[:80])
-    words = next(
-        (words for begin, words in WAITS.items() if reason.startswith(begin)), "Waiting on the cluster"
-    )
-    if job.starts_at is None:
-        return f"{words}."
-    moment = datetime.fromtimestamp(job.starts_at).astimezone()
-    return f"{words}. Expected to start by {moment:%-d %B, %H:%M %Z}."
+        raise NoCapacityError(hopeless, reason=reason[:80])
+    why = next((why for begin, why in WAITS.items() if reason.startswith(begin)), "Waiting on the cluster")
+    return words.waits(why, job.starts_at)
 
 
 def why_ended(job: Job | None, when: str) -> str:
     """Say why a session ended."""
-    reason = "The cluster no longer has it"
-    if job is not None:
-        reason = ENDS.get(job.word, "Its program ended")
-        if job.word == "FAILED" and job.reason.startswith("Out"):
-            reason = ENDS["OUT_OF_MEMORY"]
-    return f"The session ended{' ' + when if when else ''}. {reason}. Its own log says more; see Details."
+    if job is None:
+        return words.ended(words.GONE, when)
+    reason = ENDS.get(job.word, words.PROGRAM_ENDED)
+    if job.word == "FAILED" and job.reason.startswith("Out"):
+        reason = ENDS["OUT_OF_MEMORY"]
+    return words.ended(reason, when)
