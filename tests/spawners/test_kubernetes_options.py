@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError
+from jupyterhub_daas.spawners.backends.groups import groups_of
 from jupyterhub_daas.spawners.backends.kubernetes.accounts import build_files, gids_in
-from jupyterhub_daas.spawners.backends.kubernetes.backend import groups_of
 from jupyterhub_daas.spawners.backends.kubernetes.options import KubernetesOptions
 
 

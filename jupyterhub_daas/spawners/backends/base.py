@@ -98,3 +98,12 @@ def parse_options(model: type[Options], options: Mapping[str, Any], place: str) 
             for each in error.errors(include_url=False, include_input=False)
         ]
         raise ConfigurationError("; ".join(wrong), field=place) from None
+
+
+def refuse_certificates(given: Mapping[str, Any], who: str) -> None:
+    """Refuse JupyterHub.internal_ssl where sessions get no certificates."""
+    if given.get("internal_ssl"):
+        raise ConfigurationError(
+            f"{who} gives sessions no certificates: switch JupyterHub.internal_ssl off.",
+            field="JupyterHub.internal_ssl",
+        )

@@ -14,7 +14,7 @@ from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.people import Person, Role
 from jupyterhub_daas.errors import BackendError, ConfigurationError, NotFoundError
-from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options, refuse_certificates
 from jupyterhub_daas.spawners.backends.batch.accounts import (
     JobAccount,
     account_of_job,
@@ -120,11 +120,7 @@ class BatchBackend(Backend):
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> BatchSession:
         """Build the spawner of a new session."""
-        if given.get("internal_ssl"):
-            raise ConfigurationError(
-                f"Backend '{self.key}' gives sessions no certificates: switch JupyterHub.internal_ssl off.",
-                field="JupyterHub.internal_ssl",
-            )
+        refuse_certificates(given, f"Backend '{self.key}'")
         software = self.software_of(launch)
         child = self.restore_child(launch.session_id, given)
         child.launch = launch

@@ -15,15 +15,13 @@ from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.core.proposals import MountMode
+from jupyterhub_daas.spawners.backends.option_types import PlainPath, PlainWords, Variable
 
 Hours = Annotated[float, Field(gt=0, le=24 * 31, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 24 * 3600)]
-Path = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./+@:,=-]*$", max_length=1000)]
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$", max_length=253)]
 Node = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=253)]
 Module = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:=,+/@-]*$", max_length=200)]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=4000)], ...], Field(min_length=1)]
 
 SINGLE_USER = "jupyterhub.singleuser"
 
@@ -38,11 +36,11 @@ class BatchOptions(Model):
     `interval_seconds` for all sessions, while some start every `start_interval_seconds`.
     """
 
-    python: Path = "/usr/bin/python3"
+    python: PlainPath = "/usr/bin/python3"
     path: str = "/usr/local/bin:/usr/bin:/bin"
     variables: dict[Variable, str] = Field(default_factory=dict)
     hub_url: Annotated[str, Field(pattern=r"^https?://[^\s]+/hub/$")] | None = None
-    ca_file: Path | None = None
+    ca_file: PlainPath | None = None
     addresses: dict[Node, Address] = Field(default_factory=dict)
     domain: Address | None = None
     listen: Address = "0.0.0.0"  # hub and proxy are on other machines
@@ -66,14 +64,14 @@ class Software(Model):
     the proposal's folders.
     """
 
-    venv: Path | None = None
-    conda: Path | None = None
+    venv: PlainPath | None = None
+    conda: PlainPath | None = None
     modules: tuple[Module, ...] = ()
-    modules_script: Path = "/etc/profile.d/modules.sh"
+    modules_script: PlainPath = "/etc/profile.d/modules.sh"
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9/][A-Za-z0-9_./:@+-]*$", max_length=1000)] | None = None
-    container: Path = "/usr/bin/apptainer"
-    binds: tuple[Path, ...] = ()
-    command: Words | None = None
+    container: PlainPath = "/usr/bin/apptainer"
+    binds: tuple[PlainPath, ...] = ()
+    command: PlainWords | None = None
     default_url: Annotated[str, Field(pattern="^/")] | None = None
     variables: dict[Variable, str] = Field(default_factory=dict)
     start_seconds: Seconds = 180.0

@@ -16,7 +16,8 @@ from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.errors import BackendUnavailableError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Answer, Runner, run_program
-from jupyterhub_daas.spawners.backends.batch.options import Address, Path
+from jupyterhub_daas.spawners.backends.batch.options import Address
+from jupyterhub_daas.spawners.backends.option_types import PlainPath
 
 log = logging.getLogger("jupyterhub_daas.spawners.batch")
 
@@ -35,10 +36,10 @@ class SshOptions(Model):
     host: Address
     user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")] = "daas-hub"
     port: Annotated[int, Field(ge=1, le=65535)] = 22
-    key: Path
-    known_hosts: Path
-    config: Path = "/dev/null"
-    program: Path = "/usr/bin/ssh"
+    key: PlainPath
+    known_hosts: PlainPath
+    config: PlainPath = "/dev/null"
+    program: PlainPath = "/usr/bin/ssh"
 
     @property
     def command(self) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jupyterhub_daas.core.people import Person
-from jupyterhub_daas.errors import BackendError
+from jupyterhub_daas.spawners.backends.groups import refuse_root
 
 # What these files can hold: a name of another form keeps its number and has no line.
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -19,11 +19,7 @@ FILES = ("passwd", "group")
 
 def gids_in(groups: Mapping[str, int]) -> list[int]:
     """Return the numbers of groups, each once; raise BackendError if root's is among them."""
-    for name, gid in groups.items():
-        if gid == 0:
-            raise BackendError(
-                "A session never runs with root's group. Please tell the support team.", group=name
-            )
+    refuse_root(groups)
     return sorted(set(groups.values()))
 
 

@@ -6,7 +6,6 @@ the session's id as labels and is found by these.
 
 import asyncio
 import contextlib
-import grp
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,6 @@ from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.names import SESSION_ID, matches
-from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import (
     BackendError,
     BackendUnavailableError,
@@ -25,7 +23,9 @@ from jupyterhub_daas.errors import (
     NoCapacityError,
     NotFoundError,
 )
-from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options, refuse_certificates
+from jupyterhub_daas.spawners.backends.groups import groups_of
+from jupyterhub_daas.spawners.backends.kept_logs import LOG_LINES, KeptLogs, last_lines
 from jupyterhub_daas.spawners.backends.kubernetes import capacity
 from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused
 from jupyterhub_daas.spawners.backends.kubernetes.mirror import Mirror
@@ -54,8 +54,6 @@ PLACE = "DaasSpawner.backends.kubernetes"
 LOAD_SECONDS = 5.0
 # How often the cluster is asked again whether a pod is gone, should its word have got lost.
 ASK_SECONDS = 3.0
-# What is kept of the logs of sessions that ended: so many of them, so many lines of each.
-LOGS, LOG_LINES = 100, 200
 
 
 class KubernetesBackend(Backend):
@@ -83,7 +81,7 @@ class KubernetesBackend(Backend):
         self._counts_nodes = True
         # Where sessions of a flavour may go, by profile: a profile names nodes, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], PodOptions]] = {}
-        self._logs: dict[str, str] = {}
+        self._logs = KeptLogs()
 
     def child_classes(self) -> tuple[type[KubernetesSession], ...]:
         """Return the class of this backend's children."""
@@ -101,11 +99,7 @@ class KubernetesBackend(Backend):
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> KubernetesSession:
         """Build the spawner of a new session."""
-        if given.get("internal_ssl"):
-            raise ConfigurationError(
-                "The Kubernetes backend gives sessions no certificates: switch JupyterHub.internal_ssl off.",
-                field="JupyterHub.internal_ssl",
-            )
+        refuse_certificates(given, "The Kubernetes backend")
         own = self._own(launch)
         child = self.restore_child(launch.session_id, given)
         child.launch = launch
@@ -292,10 +286,10 @@ class KubernetesBackend(Backend):
         except Refused as refused:
             if refused.status not in (400, 404):
                 raise _told(refused) from refused
-        kept = self._logs.get(session_id)
+        kept = self._logs.read(session_id)
         if kept is None:
             raise NotFoundError("The session has written nothing yet, or its log went with it.")
-        return "".join(kept.splitlines(keepends=True)[-lines:])
+        return last_lines(kept, lines)
 
     async def _read_log(self, session_id: str, lines: int) -> str:
         name = object_name(self.hub_id, session_id)
@@ -306,9 +300,7 @@ class KubernetesBackend(Backend):
     async def keep_log(self, session_id: str) -> None:
         """Keep the end of a log that is about to go with its pod."""
         with contextlib.suppress(Refused, BackendError):
-            self._logs[session_id] = await self._read_log(session_id, LOG_LINES)
-            while len(self._logs) > LOGS:
-                del self._logs[next(iter(self._logs))]
+            self._logs.keep(session_id, await self._read_log(session_id, LOG_LINES))
 
 
 def _default_url(launch: Launch) -> str:
@@ -317,21 +309,6 @@ def _default_url(launch: Launch) -> str:
     if launch.environment.kind is EnvironmentKind.WEB:
         return "/"
     return f"/lab/tree/proposals/{launch.proposal}" if launch.mounts else "/lab"
-
-
-def groups_of(person: Person, known: Mapping[str, int]) -> dict[str, int]:
-    """Return a person's groups and their numbers; one that nobody knows is left out and so grants nothing."""
-    found = {}
-    for name in person.groups:
-        gid = known.get(name)
-        if gid is None:
-            try:
-                gid = grp.getgrnam(name).gr_gid
-            except KeyError:
-                log.warning("Group %s of %s has no number: it is left out", name, person.username)
-                continue
-        found[name] = gid
-    return found
 
 
 def _told(refused: Refused) -> BackendError:

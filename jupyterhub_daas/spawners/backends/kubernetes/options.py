@@ -9,28 +9,18 @@ from typing_extensions import Self
 
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.resources import Bytes, Cpus
+from jupyterhub_daas.spawners.backends.option_types import Path, Seconds, Words
 
 DIGEST = r"^[a-z0-9][A-Za-z0-9._/:-]*@sha256:[0-9a-f]{64}$"
 NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
 Name = Annotated[str, Field(pattern=NAME, max_length=253)]
-Words = Annotated[tuple[str, ...], Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-def _clean(path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/") or (path != "/" and path.endswith("/")):
-        raise ValueError("must be an absolute path without '..' and without a final '/'")
-    return path
 
 
 def _below(path: str) -> str:
     if not path or any(part in ("", ".", "..") for part in path.split("/")):
         raise ValueError("must be a relative path without '..'")
     return path
-
-
-Path = Annotated[str, Field(max_length=4096), AfterValidator(_clean)]
 
 
 class Nfs(Model):

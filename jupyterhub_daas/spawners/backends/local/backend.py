@@ -20,7 +20,7 @@ from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import BackendError, ConfigurationError
-from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options, refuse_certificates
 from jupyterhub_daas.spawners.backends.local import processes
 from jupyterhub_daas.spawners.backends.local.accounts import (
     Account,
@@ -151,11 +151,7 @@ class LocalBackend(Backend):
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> LocalSession:
         """Build the spawner of a new session."""
-        if given.get("internal_ssl"):
-            raise ConfigurationError(
-                "The local backend gives sessions no certificates: switch JupyterHub.internal_ssl off.",
-                field="JupyterHub.internal_ssl",
-            )
+        refuse_certificates(given, "The local backend")
         own = parse_options(LocalProfileOptions, launch.options, f"profiles.{launch.profile}.options")
         child = self.restore_child(launch.session_id, given)
         child.launch = launch

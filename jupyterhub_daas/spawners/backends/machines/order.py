@@ -16,10 +16,8 @@ from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.names import Username
 from jupyterhub_daas.core.people import UnixId
 from jupyterhub_daas.core.proposals import Mount
+from jupyterhub_daas.spawners.backends.option_types import PlainPath, PlainWords, Variable
 
-Path = Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./+@:,=-]*$", max_length=1000)]
-Words = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=4000)], ...], Field(min_length=1)]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 SINGLE_USER = ("jupyterhub-singleuser",)
@@ -31,7 +29,7 @@ class Share(Model):
     """A file system that a machine mounts, as ``mount -t TYPE -o OPTIONS DEVICE PATH`` does."""
 
     device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/\[][A-Za-z0-9_./+@:=\[\]-]*$", max_length=500)]
-    path: Path
+    path: PlainPath
     type: Annotated[str, Field(pattern=r"^[a-z0-9.]+$", max_length=40)] = "nfs4"
     options: Annotated[str, Field(pattern=r"^[A-Za-z0-9_=.,:/-]+$", max_length=500)] = "nosuid,nodev"
 
@@ -43,8 +41,8 @@ class MachineSoftware(Model):
     command in which ``{port}`` stands for the port at which it has to listen on the machine's own address.
     """
 
-    command: Words = SINGLE_USER
-    application: Words | None = None
+    command: PlainWords = SINGLE_USER
+    application: PlainWords | None = None
     default_url: Annotated[str, Field(pattern="^/")] | None = None
     port: Port = 8888
     path: str = "/opt/daas/bin:/usr/local/bin:/usr/bin:/bin"
@@ -75,8 +73,8 @@ class MachineOrder(Model):
     uid: UnixId
     gid: UnixId
     groups: dict[str, UnixId] = Field(default_factory=dict)
-    home: Path
-    command: Words
+    home: PlainPath
+    command: PlainWords
     environment: dict[Variable, str]
     port: Port
     prefix: str

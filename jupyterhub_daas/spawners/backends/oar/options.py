@@ -10,10 +10,10 @@ from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.spawners.backends.batch.options import (
     BatchOptions,
     BatchPlace,
-    Path,
     Placed,
     choose_place,
 )
+from jupyterhub_daas.spawners.backends.option_types import PlainPath
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@=+-]*$", max_length=200)]
 Property = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
@@ -29,8 +29,8 @@ class OarOptions(BatchOptions):
     its memory.
     """
 
-    programs: Path = "/usr/bin"
-    sudo: Path = "/usr/bin/sudo"
+    programs: PlainPath = "/usr/bin"
+    sudo: PlainPath = "/usr/bin/sudo"
     host: Property = "host"
     core: Property = "core"
     gpu: Property = "gpu"

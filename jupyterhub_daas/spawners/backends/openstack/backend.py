@@ -6,7 +6,6 @@ looked after, however many there are.
 
 import asyncio
 import contextlib
-import grp
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,15 @@ from typing import Any
 from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import (
     BackendError,
     BackendUnavailableError,
     ConfigurationError,
     NotFoundError,
 )
-from jupyterhub_daas.spawners.backends.base import parse_options
+from jupyterhub_daas.spawners.backends.base import parse_options, refuse_certificates
+from jupyterhub_daas.spawners.backends.groups import groups_of
+from jupyterhub_daas.spawners.backends.kept_logs import LOG_LINES, KeptLogs, last_lines
 from jupyterhub_daas.spawners.backends.machines import (
     MachineBackend,
     build_order,
@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 PLACE = "DaasSpawner.backends.openstack"
 # How long one attempt to remove a machine may take before somebody is told.
 REMOVE_SECONDS = 300.0
-# What is kept of the consoles of machines that ended: so many of them, so many lines of each.
-LOGS, LOG_LINES = 100, 200
 
 
 class OpenStackBackend(MachineBackend):
@@ -69,7 +67,7 @@ class OpenStackBackend(MachineBackend):
         self._asked, self._known = float("-inf"), dict[str, Machine]()
         self._failed: tuple[float, BackendError] | None = None
         self._making: dict[str, asyncio.Task[None]] = {}
-        self._logs: dict[str, str] = {}
+        self._logs = KeptLogs()
 
     def child_classes(self) -> tuple[type[OpenStackSession], ...]:
         """Return the class of this backend's children."""
@@ -83,11 +81,7 @@ class OpenStackBackend(MachineBackend):
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> OpenStackSession:
         """Build the spawner of a new session."""
-        if given.get("internal_ssl"):
-            raise ConfigurationError(
-                "The OpenStack backend gives sessions no certificates: switch JupyterHub.internal_ssl off.",
-                field="JupyterHub.internal_ssl",
-            )
+        refuse_certificates(given, "The OpenStack backend")
         own = self._own(launch)
         child = self.restore_child(launch.session_id, given)
         child.launch = launch
@@ -130,7 +124,9 @@ class OpenStackBackend(MachineBackend):
         flavor = options.flavors.get(launch.flavour.key, launch.flavour.key)
         groups = self._groups_for(launch)
         parts = await self.project.patiently(lambda: self.project.find_parts(own.image, flavor, groups))
-        user_data = self._user_data(child, launch, await asyncio.to_thread(self._gids, launch.person))
+        user_data = self._user_data(
+            child, launch, await asyncio.to_thread(groups_of, launch.person, options.groups)
+        )
         port, addresses = await self.project.make_port(build_port(launch, parts, self.hub_id))
         # Known before the machine boots: whoever comes from elsewhere is refused. Both are kept at once.
         child.host = addresses[0]
@@ -173,24 +169,6 @@ class OpenStackBackend(MachineBackend):
             key: after + value[len(before) :] if value.startswith(before) else value
             for key, value in given.items()
         }
-
-    def _gids(self, person: Person) -> dict[str, int]:
-        """Return the numbers of a person's groups; one that nobody knows is left out and grants nothing."""
-        found = {}
-        for name in person.groups:
-            gid = self.options.groups.get(name)
-            if gid is None:
-                with contextlib.suppress(KeyError):
-                    gid = grp.getgrnam(name).gr_gid
-            if gid is None:
-                log.warning("Group %s of %s has no number: it is left out", name, person.username)
-            elif gid == 0:
-                raise BackendError(
-                    "A session never runs with root's group. Please tell the support team.", group=name
-                )
-            else:
-                found[name] = gid
-        return found
 
     async def look(self, session_id: str, *, since: float) -> Machine | None:
         """Return a session's machine as it was at `since` or later; None if the cloud has none."""
@@ -266,10 +244,10 @@ class OpenStackBackend(MachineBackend):
         """Return the last lines of a machine's console, for some while also of one that ended."""
         text = await self._console(session_id, lines)
         if text is None:
-            text = self._logs.get(session_id)
+            text = self._logs.read(session_id)
         if text is None:
             raise NotFoundError("The machine has written nothing yet, or its console went with it.")
-        return "".join(text.splitlines(keepends=True)[-lines:])
+        return last_lines(text, lines)
 
     async def _console(self, session_id: str, lines: int) -> str | None:
         found = await self.look(session_id, since=float("-inf"))
@@ -288,9 +266,7 @@ class OpenStackBackend(MachineBackend):
         with contextlib.suppress(BackendError):
             text = await self._console(session_id, LOG_LINES)
             if text:
-                self._logs[session_id] = text
-            while len(self._logs) > LOGS:
-                del self._logs[next(iter(self._logs))]
+                self._logs.keep(session_id, text)
 
 
 def _read_ca(path: str | None) -> str:

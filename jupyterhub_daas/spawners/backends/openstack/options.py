@@ -4,7 +4,7 @@ import re
 from enum import Enum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from jupyterhub_daas.core.model import Model
@@ -12,6 +12,7 @@ from jupyterhub_daas.core.names import Slug
 from jupyterhub_daas.core.people import Role, UnixId
 from jupyterhub_daas.spawners.backends.machines import MachineSoftware
 from jupyterhub_daas.spawners.backends.machines.order import Share
+from jupyterhub_daas.spawners.backends.option_types import Path, Seconds
 
 # The digests that Glance keeps of an image: md5 as `checksum`, the other one as `os_hash_value`.
 IMAGE = re.compile(
@@ -19,16 +20,6 @@ IMAGE = re.compile(
 )
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-def _clean(path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/") or (path != "/" and path.endswith("/")):
-        raise ValueError("must be an absolute path without '..' and without a final '/'")
-    return path
-
-
-Path = Annotated[str, Field(max_length=4096), AfterValidator(_clean)]
 
 
 class Placing(str, Enum):

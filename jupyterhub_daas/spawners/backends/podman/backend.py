@@ -6,7 +6,6 @@ serves all sessions that are looked after.
 
 import asyncio
 import contextlib
-import grp
 import json
 import logging
 import math
@@ -18,11 +17,12 @@ from jupyterhub_daas.core.availability import Availability
 from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour, Profile
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.names import SESSION_ID, matches
-from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.core.queue import sessions_that_fit
 from jupyterhub_daas.core.resources import Limits, Resources
 from jupyterhub_daas.errors import BackendError, ConfigurationError, NotFoundError
-from jupyterhub_daas.spawners.backends.base import Backend, parse_options
+from jupyterhub_daas.spawners.backends.base import Backend, parse_options, refuse_certificates
+from jupyterhub_daas.spawners.backends.groups import groups_of
+from jupyterhub_daas.spawners.backends.kept_logs import LOG_LINES, KeptLogs, last_lines
 from jupyterhub_daas.spawners.backends.patience import patiently
 from jupyterhub_daas.spawners.backends.podman.api import Podman, Refused, join_log
 from jupyterhub_daas.spawners.backends.podman.container import (
@@ -46,8 +46,6 @@ FRESH_SECONDS = 2.0
 RUNNING = ("running", "paused", "stopping")
 # Made, and not begun yet: what it will take counts.
 MADE = ("created", "configured", "initialized")
-# What is kept of the logs of sessions that ended: so many of them, so many lines of each.
-LOGS, LOG_LINES = 100, 200
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class PodmanBackend(Backend):
         self._known: frozenset[str] = frozenset()
         self._asked = float("-inf")
         self._asking = asyncio.Lock()
-        self._logs: dict[str, str] = {}
+        self._logs = KeptLogs()
 
     def child_classes(self) -> tuple[type[PodmanSession], ...]:
         """Return the class of this backend's children."""
@@ -87,11 +85,7 @@ class PodmanBackend(Backend):
 
     def build_child(self, launch: Launch, given: Mapping[str, Any]) -> PodmanSession:
         """Build the spawner of a new session."""
-        if given.get("internal_ssl"):
-            raise ConfigurationError(
-                "The Podman backend gives sessions no certificates: switch JupyterHub.internal_ssl off.",
-                field="JupyterHub.internal_ssl",
-            )
+        refuse_certificates(given, "The Podman backend")
         own = self._own(launch)
         child = self.restore_child(launch.session_id, given)
         child.launch = launch
@@ -131,7 +125,7 @@ class PodmanBackend(Backend):
                 "LOGNAME": person.username,
                 "DAAS_FOLDER": f"{home}/proposals/{launch.proposal}",
             },
-            gids=await asyncio.to_thread(_gids, person),
+            gids=list((await asyncio.to_thread(groups_of, person, {})).values()),
         )
         if self.options.homes is None:
             await patiently(
@@ -261,10 +255,10 @@ class PodmanBackend(Backend):
         except Refused as refused:
             if refused.status != 404:
                 raise _told(refused) from refused
-        kept = self._logs.get(session_id)
+        kept = self._logs.read(session_id)
         if kept is None:
             raise NotFoundError("The session has written nothing yet, or its log went with it.")
-        return "".join(kept.splitlines(keepends=True)[-lines:])
+        return last_lines(kept, lines)
 
     async def _read_log(self, session_id: str, lines: int) -> str:
         query = {"stdout": "true", "stderr": "true", "tail": str(lines)}
@@ -274,9 +268,7 @@ class PodmanBackend(Backend):
     async def keep_log(self, session_id: str) -> None:
         """Keep the end of a log that is about to go with its container."""
         with contextlib.suppress(Refused, BackendError):
-            self._logs[session_id] = await self._read_log(session_id, LOG_LINES)
-            while len(self._logs) > LOGS:
-                del self._logs[next(iter(self._logs))]
+            self._logs.keep(session_id, await self._read_log(session_id, LOG_LINES))
 
 
 def _availability(flavour: Flavour, used: Resources, capacity: Limits) -> Availability:
@@ -295,23 +287,6 @@ def _default_url(launch: Launch) -> str:
     if launch.environment.kind is EnvironmentKind.WEB:
         return "/"
     return f"/lab/tree/proposals/{launch.proposal}" if launch.mounts else "/lab"
-
-
-def _gids(person: Person) -> list[int]:
-    """Return the numbers of a person's groups; one that this machine does not know grants nothing."""
-    found = []
-    for name in person.groups:
-        try:
-            gid = grp.getgrnam(name).gr_gid
-        except KeyError:
-            log.warning("Group %s of %s has no number: it is left out", name, person.username)
-            continue
-        if gid == 0:
-            raise BackendError(
-                "A session never runs with root's group. Please tell the support team.", group=name
-            )
-        found.append(gid)
-    return found
 
 
 def _told(refused: Refused) -> BackendError:

@@ -3,25 +3,14 @@
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.core.resources import Bytes, Cpus
+from jupyterhub_daas.spawners.backends.option_types import Path, Seconds, Words
 
 DIGEST = re.compile(r"[a-z0-9][A-Za-z0-9._/:-]*@sha256:[0-9a-f]{64}")
-
-Words = Annotated[tuple[str, ...], Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-def _clean(path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/") or (path != "/" and path.endswith("/")):
-        raise ValueError("must be an absolute path without '..' and without a final '/'")
-    return path
-
-
-Path = Annotated[str, Field(max_length=4096), AfterValidator(_clean)]
 
 
 class Folder(Model):

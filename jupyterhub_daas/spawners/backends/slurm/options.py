@@ -13,12 +13,11 @@ from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.spawners.backends.batch.options import (
     BatchOptions,
     BatchPlace,
-    Path,
     Placed,
-    Words,
     choose_place,
 )
 from jupyterhub_daas.spawners.backends.batch.ssh import SshOptions
+from jupyterhub_daas.spawners.backends.option_types import PlainPath, PlainWords
 
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:@+-]*$", max_length=200)]
 Constraint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_(\[][A-Za-z0-9_.:&|*()\[\],=-]*$", max_length=400)]
@@ -34,8 +33,8 @@ class RestOptions(Model):
     """
 
     url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$")]
-    ca_file: Path | None = None
-    token_command: Words
+    ca_file: PlainPath | None = None
+    token_command: PlainWords
     claim: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,200}$")] = "sun"
     account: Username = "daas-hub"
 
@@ -54,9 +53,9 @@ class SlurmOptions(BatchOptions):
     instead.
     """
 
-    programs: Path = "/usr/bin"
-    conf: Path | None = None
-    sudo: Path = "/usr/bin/sudo"
+    programs: PlainPath = "/usr/bin"
+    conf: PlainPath | None = None
+    sudo: PlainPath = "/usr/bin/sudo"
     ssh: SshOptions | None = None
     rest: RestOptions | None = None
 
