@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused, lets_in
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions
 from jupyterhub_daas.spawners.backends.openstack.project import Project
-from jupyterhub_daas.spawners.backends.openstack.server import HUB, SESSION, name_of, tag_of
+from jupyterhub_daas.spawners.backends.openstack.server import HUB, SESSION, tag_of
 from tests.support.fake_openstack import FakeOpenStack
 from tests.support.waiting import wait_for
 
@@ -45,7 +46,7 @@ async def project(fake: FakeOpenStack, tmp_path: Path) -> AsyncIterator[Project]
 
 async def make(project: Project) -> None:
     """Make a machine."""
-    name, mark = name_of("hub", SESSION_ID), tag_of("hub")
+    name, mark = thing_name("hub", SESSION_ID), tag_of("hub")
     port, _ = await project.make_port({"name": name, "description": mark, "network_id": "n"})
     await project.make_server(
         {

@@ -15,7 +15,8 @@ from jupyterhub_daas.errors import (
     QuotaExceededError,
 )
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, job_name
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.slurm import SlurmBackend
 from jupyterhub_daas.spawners.backends.slurm.options import Place
 from tests.support.slurm_lab import SlurmLab, let_pass
@@ -57,7 +58,7 @@ def request(person: str = MEMBER, *, place: dict[str, str] | None = None) -> Job
     """Return a request for a job that waits for its end."""
     entry = pwd.getpwnam(person)
     return JobRequest(
-        name=job_name(HUB, secrets.token_hex(8)),
+        name=thing_name(HUB, secrets.token_hex(8)),
         account=JobAccount(person, entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(person, entry.pw_gid))),
         script="#!/bin/sh\nsleep 600\n",
         cpus=2,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jupyterhub_daas.spawners.backends.batch.jobs import session_of
+from jupyterhub_daas.spawners.backends.names import session_of
 from tests.spawners.backends.base import BackendUnderTest
 from tests.spawners.portal import small_profile
 from tests.support.slurm_lab import SlurmLab, slurm_backend

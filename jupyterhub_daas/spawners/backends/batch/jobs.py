@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from jupyterhub_daas.core.model import Model
-from jupyterhub_daas.core.names import SESSION_ID, matches
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 
 
@@ -67,18 +66,6 @@ class JobRequest:
     gpus: int
     minutes: int
     place: Model
-
-
-def job_name(hub_id: str, session_id: str) -> str:
-    """Return the name of a session's job."""
-    return f"daas-{hub_id}-{session_id}"
-
-
-def session_of(name: str, hub_id: str) -> str:
-    """Return the session that a job's name stands for, empty if it is not one of this hub."""
-    prefix = f"daas-{hub_id}-"
-    rest = name[len(prefix) :]
-    return rest if name.startswith(prefix) and matches(SESSION_ID, rest) else ""
 
 
 def by_session(jobs: Iterable[Job | None]) -> dict[str, Job]:

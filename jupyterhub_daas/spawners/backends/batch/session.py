@@ -27,8 +27,9 @@ from jupyterhub_daas.errors import (
 )
 from jupyterhub_daas.spawners import rows
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, job_name
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase
 from jupyterhub_daas.spawners.backends.batch.script import Given, build_script
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.news import StartNews
 from jupyterhub_daas.spawners.backends.ticket import Ticket, seal, unseal
 
@@ -157,7 +158,7 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         return self._batch.build_request(
             launch,
             account,
-            name=job_name(self._batch.hub_id, self.session_id),
+            name=thing_name(self._batch.hub_id, self.session_id),
             script=build_script(given, python=self._batch.options.python),
         )
 

@@ -18,6 +18,7 @@ from jupyterhub_daas.spawners.backends.kubernetes.options import (
     PodOptions,
     Volume,
 )
+from jupyterhub_daas.spawners.backends.names import thing_name
 
 CONTAINER = "session"
 PREFIX = "jupyterhub-daas"
@@ -31,7 +32,7 @@ Object = dict[str, Any]
 
 def object_name(hub_id: str, session_id: str) -> str:
     """Return the name of all objects of a session: no two sessions ever share one."""
-    return f"daas-{hub_id.lower()}-{session_id}"
+    return thing_name(hub_id.lower(), session_id)
 
 
 def selector(hub_id: str, session_id: str | None = None) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 from jupyterhub_daas.errors import BackendError, BackendUnavailableError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Answer, Runner
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, by_session, session_of
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase, by_session
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.words import phase_of
+from jupyterhub_daas.spawners.backends.names import session_of
 from jupyterhub_daas.spawners.backends.oar.options import OarOptions, Place
 from jupyterhub_daas.spawners.backends.oar.words import PHASES, refusal
 

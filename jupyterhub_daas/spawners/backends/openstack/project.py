@@ -13,6 +13,7 @@ from openstack.connection import Connection
 
 from jupyterhub_daas.core.names import SESSION_ID, matches
 from jupyterhub_daas.errors import BackendError, BackendUnavailableError
+from jupyterhub_daas.spawners.backends.names import session_of, thing_name
 from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused, lets_in
 from jupyterhub_daas.spawners.backends.openstack.options import IMAGE, OpenStackOptions, Placing
 from jupyterhub_daas.spawners.backends.openstack.server import (
@@ -21,7 +22,6 @@ from jupyterhub_daas.spawners.backends.openstack.server import (
     Machine,
     Parts,
     Request,
-    name_of,
     read_machine,
     tag_of,
 )
@@ -202,7 +202,7 @@ class Project:
 
     async def _ports(self) -> list[Any]:
         listed = await self.cloud.ask(lambda c: list(c.network.ports(description=tag_of(self.hub_id))))
-        return [each for each in listed if self._session_in(each.name)]
+        return [each for each in listed if session_of(each.name or "", self.hub_id)]
 
     async def _volumes(self) -> list[Any]:
         if not self._options.boot_from_volume:
@@ -210,15 +210,11 @@ class Project:
         listed = await self.cloud.ask(lambda c: list(c.block_storage.volumes(details=True)))
         return [each for each in listed if (each.metadata or {}).get(HUB) == self.hub_id]
 
-    def _session_in(self, name: str | None) -> str:
-        session_id = (name or "").removeprefix(f"{tag_of(self.hub_id)}-")
-        return session_id if matches(SESSION_ID, session_id) else ""
-
     async def sessions(self) -> frozenset[str]:
         """Return the session ids of all machines, ports and volumes of this hub."""
         machines, ports, volumes = await asyncio.gather(self.machines(), self._ports(), self._volumes())
         found = {each.session_id for each in machines}
-        found |= {self._session_in(each.name) for each in ports}
+        found |= {session_of(each.name, self.hub_id) for each in ports}
         found |= {str(each.metadata.get(SESSION)) for each in volumes}
         return frozenset(each for each in found if matches(SESSION_ID, each))
 
@@ -238,7 +234,7 @@ class Project:
         await self._clear(lambda: self._volumes_of(session_id), "block_storage", "volume")
 
     async def _ports_of(self, session_id: str) -> list[Any]:
-        name = name_of(self.hub_id, session_id)
+        name = thing_name(self.hub_id, session_id)
         return [each for each in await self._ports() if each.name == name]
 
     async def _volumes_of(self, session_id: str) -> list[Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions
 from jupyterhub_daas.spawners.backends.openstack.words import Phase, phase
 
@@ -51,11 +52,6 @@ def tag_of(hub_id: str) -> str:
     return f"daas-{hub_id}"
 
 
-def name_of(hub_id: str, session_id: str) -> str:
-    """Return the name of a session's machine, port and volume: one session, one name, for ever."""
-    return f"daas-{hub_id}-{session_id}"
-
-
 def marks_of(launch: Launch, hub_id: str) -> dict[str, str]:
     """Return what a machine and its volume are marked with. Everybody in the cloud's project reads it."""
     return {HUB: hub_id, SESSION: launch.session_id, PERSON: launch.person.username}
@@ -64,7 +60,7 @@ def marks_of(launch: Launch, hub_id: str) -> dict[str, str]:
 def build_port(launch: Launch, parts: Parts, hub_id: str) -> Request:
     """Build the request for a machine's port."""
     request: Request = {
-        "name": name_of(hub_id, launch.session_id),
+        "name": thing_name(hub_id, launch.session_id),
         "description": tag_of(hub_id),
         "network_id": parts.network,
     }
@@ -76,7 +72,7 @@ def build_port(launch: Launch, parts: Parts, hub_id: str) -> Request:
 def build_volume(launch: Launch, parts: Parts, options: OpenStackOptions, hub_id: str) -> Request:
     """Build the request for a machine's disk, as large as the flavour's storage and its image need."""
     request: Request = {
-        "name": name_of(hub_id, launch.session_id),
+        "name": thing_name(hub_id, launch.session_id),
         "description": tag_of(hub_id),
         "size": max(1, math.ceil(max(launch.flavour.storage, parts.image_bytes) / GIB)),
         "imageRef": parts.image,
@@ -101,7 +97,7 @@ def build_server(
 ) -> Request:
     """Build the request for a machine."""
     request: Request = {
-        "name": name_of(hub_id, launch.session_id),
+        "name": thing_name(hub_id, launch.session_id),
         "flavor_id": parts.flavor,
         "networks": [{"port": port}],
         "metadata": {**marks_of(launch, hub_id), IMAGE: parts.digest},

@@ -23,6 +23,7 @@ from jupyterhub_daas.errors import BackendError, ConfigurationError, NotFoundErr
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options, refuse_certificates
 from jupyterhub_daas.spawners.backends.groups import groups_of
 from jupyterhub_daas.spawners.backends.kept_logs import LOG_LINES, KeptLogs, last_lines
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.patience import patiently
 from jupyterhub_daas.spawners.backends.podman.api import Podman, Refused, join_log
 from jupyterhub_daas.spawners.backends.podman.container import (
@@ -32,7 +33,6 @@ from jupyterhub_daas.spawners.backends.podman.container import (
     SESSION,
     build_container,
     build_volume,
-    container_name,
     home_of,
 )
 from jupyterhub_daas.spawners.backends.podman.options import PodmanOptions, PodmanProfileOptions
@@ -149,7 +149,7 @@ class PodmanBackend(Backend):
 
     async def _start(self, session_id: str) -> None:
         try:
-            await self._api.ask("POST", f"containers/{container_name(self.hub_id, session_id)}/start")
+            await self._api.ask("POST", f"containers/{thing_name(self.hub_id, session_id)}/start")
         except Refused as refused:
             raise _told(refused) from refused
 
@@ -159,7 +159,7 @@ class PodmanBackend(Backend):
         One that was made and not begun has no address yet.
         """
         try:
-            found = await self._api.ask("GET", f"containers/{container_name(self.hub_id, session_id)}/json")
+            found = await self._api.ask("GET", f"containers/{thing_name(self.hub_id, session_id)}/json")
         except Refused as refused:
             if refused.status == 404:
                 return None
@@ -221,7 +221,7 @@ class PodmanBackend(Backend):
     async def _delete(self, session_id: str, *, now: bool) -> None:
         """Stop, then kill, then remove; all of it is over when Podman answers."""
         seconds = 0 if now else self.options.grace_seconds
-        name = container_name(self.hub_id, session_id)
+        name = thing_name(self.hub_id, session_id)
         try:
             if not now:
                 await self.keep_log(session_id)
@@ -262,7 +262,7 @@ class PodmanBackend(Backend):
 
     async def _read_log(self, session_id: str, lines: int) -> str:
         query = {"stdout": "true", "stderr": "true", "tail": str(lines)}
-        path = f"containers/{container_name(self.hub_id, session_id)}/logs"
+        path = f"containers/{thing_name(self.hub_id, session_id)}/logs"
         return join_log(await self._api.read("GET", path, query=query))
 
     async def keep_log(self, session_id: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jupyterhub_daas.core.launch import Launch
 from jupyterhub_daas.core.proposals import Mount, MountMode
+from jupyterhub_daas.spawners.backends.names import thing_name
 from jupyterhub_daas.spawners.backends.podman.options import PodmanOptions
 
 Request = dict[str, Any]
@@ -17,11 +18,6 @@ PREFIX = "jupyterhub-daas"
 HUB, SESSION, PERSON = f"{PREFIX}/hub", f"{PREFIX}/session", f"{PREFIX}/person"
 CPUS, MEMORY = f"{PREFIX}/cpus", f"{PREFIX}/memory"
 PERIOD = 100_000  # microseconds
-
-
-def container_name(hub_id: str, session_id: str) -> str:
-    """Return the name of a session's container: one session, one name, for ever."""
-    return f"daas-{hub_id}-{session_id}"
 
 
 def volume_name(hub_id: str, username: str) -> str:
@@ -58,7 +54,7 @@ def build_container(
     person = launch.person
     home = home_of(options, person.username)
     request: Request = {
-        "name": container_name(hub_id, launch.session_id),
+        "name": thing_name(hub_id, launch.session_id),
         "image": image,
         "command": list(command),
         "env": dict(environment),

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from jupyterhub_daas.errors import BackendUnavailableError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.commands import Runner
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, by_session, session_of
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, by_session
+from jupyterhub_daas.spawners.backends.names import session_of
 from jupyterhub_daas.spawners.backends.slurm import capacity
 from jupyterhub_daas.spawners.backends.slurm.capacity import Node
 from jupyterhub_daas.spawners.backends.slurm.options import Place

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, by_session, session_of
+from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, by_session
+from jupyterhub_daas.spawners.backends.names import session_of
 from jupyterhub_daas.spawners.backends.slurm.capacity import Node, find_gpus, is_usable
 from jupyterhub_daas.spawners.backends.slurm.options import Place
 from jupyterhub_daas.spawners.backends.slurm.transport import build_job
