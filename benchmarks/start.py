@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.measuring import median, report
-from benchmarks.starting import BARE, OURS, PERSON, TIMED_LOOP, WANTED, Starts, sentence, start_at_once
+from benchmarks.starting import (
+    PERSON,
+    TIMED_LOOP,
+    WANTED,
+    Starts,
+    measure_in_turn,
+    sentence,
+    start_at_once,
+)
 from tests.spawners.backends.kubernetes import Kubernetes
 from tests.support.labs import lab
 from tests.support.stack import Stack
@@ -215,10 +223,7 @@ def _measure(hubs: Hubs, starts: int, at_once: int) -> tuple[tuple[list[float], 
     hubs.ours.accept_conditions(PERSON)
     hubs.bare.admin("POST", f"/users/{PERSON}").raise_for_status()
     own, peer = Starts(hubs.ours, PERSON, WANTED), Starts(hubs.bare, PERSON, {})
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(starts + 2):
-        times[0].append(own.measure(OURS))
-        times[1].append(peer.measure(BARE))
+    times = measure_in_turn(own, peer, starts + 2)
 
     def order_of(ids: Mapping[str, str]) -> list[float]:
         order = hubs.order()

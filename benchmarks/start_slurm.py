@@ -21,12 +21,11 @@ from pathlib import Path
 from benchmarks.measuring import median, report
 from benchmarks.start import SERVER
 from benchmarks.starting import (
-    BARE,
-    OURS,
     PERSON,
     TIMED_LOOP,
     WANTED,
     Starts,
+    measure_in_turn,
     sentence,
     start_at_once,
 )
@@ -135,10 +134,7 @@ def main() -> None:
             ours.accept_conditions(PERSON)
             bare.admin("POST", f"/users/{account}").raise_for_status()
             own, peer = Starts(ours, PERSON, WANTED), Starts(bare, account, {})
-            times: tuple[list[float], list[float]] = ([], [])
-            for _ in range(given.starts + 1):
-                times[0].append(own.measure(OURS))
-                times[1].append(peer.measure(BARE))
+            times = measure_in_turn(own, peer, given.starts + 1)
             asked, begin = questions(lab), time.perf_counter()
             # Slurm counts jobs as they are submitted.
             many = start_at_once(

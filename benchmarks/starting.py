@@ -85,6 +85,15 @@ class Starts:
         return took
 
 
+def measure_in_turn(own: Starts, peer: Starts, count: int) -> tuple[list[float], list[float]]:
+    """Return how long so many starts take on one hub and on the other, in milliseconds."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(count):
+        times[0].append(own.measure(OURS))
+        times[1].append(peer.measure(BARE))
+    return times
+
+
 def start_at_once(
     starts: Starts, count: int, order_of: Callable[[Mapping[str, str]], list[float]]
 ) -> dict[str, float]:
