@@ -1,7 +1,5 @@
 """The whole portal with its own services and the demo's provider: in, and out again when a right ends."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +12,7 @@ import requests
 
 from jupyterhub_daas.core.audit import AuditAction, AuditOutcome, AuditRecord
 from jupyterhub_daas.core.people import Role, group_of
+from tests.support.frozen import frozen
 from tests.support.sign_in import browser, sign_in_with_account, sign_in_with_provider
 from tests.support.stack import ISSUER, PYTHON, ROOT, Stack, xsrf_of
 from tests.support.umbrella import Umbrella
@@ -230,15 +229,11 @@ def test_a_frozen_service_is_named_and_running_logins_go_on(
     whole: Stack, umbrella: Umbrella, service: str
 ) -> None:
     session, _ = sign_in(whole, umbrella, "amara")
-    pid = service_pid(whole, service)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(service_pid(whole, service)):
         answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
         assert answer.status_code == 503
         assert f"The {service} service does not answer" in answer.text
         assert is_in(whole, session)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
     assert answer.status_code == 302
 

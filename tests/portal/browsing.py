@@ -1,14 +1,13 @@
 """A person at the portal without a browser: the requests that one would send."""
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
+from tests.support.frozen import frozen
 from tests.support.stack import Stack, xsrf_of
 
 NAVIGATES = {"Sec-Fetch-Mode": "navigate"}
@@ -61,9 +60,5 @@ def service_pid(stack: Stack, name: str) -> int:
 @contextmanager
 def away(stack: Stack, name: str) -> Iterator[None]:
     """Keep a service from answering for a while."""
-    pid = service_pid(stack, name)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(service_pid(stack, name)):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

@@ -1,14 +1,13 @@
 """The pages through the real proxy, hub and services, as a browser asks for them."""
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 
 import pytest
 import requests
 
 from tests.portal.browsing import NAVIGATES, arrive, listed, portal, post
+from tests.support.frozen import frozen
 from tests.support.stack import Stack, xsrf_of
 
 PUBLIC = ["", "about", "partners", "help"]
@@ -36,11 +35,8 @@ def amara(stack: Stack) -> requests.Session:
 
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_pages_need_no_hub(stack: Stack, path: str) -> None:
-    os.kill(stack.hub_pid(), signal.SIGSTOP)
-    try:
+    with frozen(stack.hub_pid()):
         page = requests.get(portal(stack, path), headers=NAVIGATES, timeout=10)
-    finally:
-        os.kill(stack.hub_pid(), signal.SIGCONT)
     assert page.status_code == 200
     assert ">Login</a>" in page.text
 

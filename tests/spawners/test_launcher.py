@@ -12,6 +12,7 @@ import pytest
 
 from jupyterhub_daas.spawners.backends.local import launcher, processes
 from tests.spawners.portal import is_alive
+from tests.support.frozen import freeze
 from tests.support.stack import unprivileged
 from tests.support.waiting import wait_until
 
@@ -176,8 +177,8 @@ def test_leaves_nothing_when_a_supervisor_is_killed(
 def test_the_tag_finds_a_session_whose_supervisors_were_both_killed(launch: Callable[..., Session]) -> None:
     session = launch(["/bin/sh", "-c", "setsid sleep 300 & sleep 0.2; touch started; sleep 300"])
     children = escaped(session)
-    os.kill(session.keeper(), signal.SIGSTOP)
-    os.kill(session.process.pid, signal.SIGSTOP)
+    freeze(session.keeper())
+    freeze(session.process.pid)
     for pid in (session.process.pid, session.keeper()):
         os.kill(pid, signal.SIGKILL)
     session.process.wait(10)

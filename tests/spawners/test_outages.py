@@ -1,13 +1,12 @@
 """A service that is away: starts are refused with the part that is missing, and running sessions go on."""
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.spawners.portal import PROPOSAL, WANTED, Portal, quiet_log, rows
+from tests.support.frozen import frozen
 from tests.support.stack import xsrf_of
 from tests.support.waiting import wait_until
 
@@ -20,11 +19,8 @@ def silent(portal: Portal, service: str) -> Iterator[None]:
     """Have a service not answer, as behind a cable that is out."""
     pid = portal.service_pid(service)
     assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(pid):
         yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -11,6 +11,7 @@ import requests
 
 from jupyterhub_daas.spawners.backends.local import launcher, processes
 from tests.spawners.portal import WANTED, Portal, is_alive
+from tests.support.frozen import freeze
 from tests.support.stack import unprivileged
 from tests.support.waiting import wait_until
 
@@ -112,7 +113,7 @@ def test_removes_what_a_session_left_when_its_supervisors_were_killed(portal: Po
     rest = family.members - family.supervisors
     assert len(rest) >= 2
     for pid in family.supervisors:
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
     for pid in family.supervisors:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: portal.model(NAME)["stopped"], 30)

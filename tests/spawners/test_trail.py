@@ -1,8 +1,6 @@
 """The audit trail tells of each session: who started what, with which data, and how it ended."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -19,6 +17,7 @@ from jupyterhub_daas.errors import QuotaExceededError
 from jupyterhub_daas.spawners.records import Record
 from jupyterhub_daas.spawners.trail import SessionTrail
 from tests.spawners.portal import PROPOSAL, WANTED, Portal
+from tests.support.frozen import frozen
 from tests.support.waiting import wait_until
 
 NAME = "brave-meitner"
@@ -226,14 +225,10 @@ def test_a_session_ends_at_once_although_accounts_hangs(portal: Portal, told: An
     portal.start(NAME)
     portal.wait_ready(NAME)
     told(NAME, 2)
-    accounts = service_pid(portal, "accounts")
-    os.kill(accounts, signal.SIGSTOP)
-    try:
+    with frozen(service_pid(portal, "accounts")):
         began = time.monotonic()
         portal.stop(NAME)
         assert time.monotonic() - began < DEADLINE_SECONDS
-    finally:
-        os.kill(accounts, signal.SIGCONT)
     told(NAME, 1, "stop")
 
 

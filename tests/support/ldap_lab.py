@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.support.frozen import freeze
+
 LAB = Path(__file__).resolve().parents[1] / "labs" / "ldap"
 
 
@@ -33,7 +35,7 @@ class LdapLab:
 
     def freeze(self) -> None:
         """Let it hang: connections are taken, and nothing is answered."""
-        os.kill(self._pid(), signal.SIGSTOP)
+        freeze(self._pid())
 
     def thaw(self) -> None:
         """Let it go on."""

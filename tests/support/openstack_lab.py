@@ -14,6 +14,7 @@ import openstack
 import yaml
 from openstack.connection import Connection
 
+from tests.support.frozen import frozen
 from tests.support.labs import LABS
 from tests.support.stack import unprivileged
 from tests.support.waiting import wait_until
@@ -144,13 +145,12 @@ class OpenStackLab:
         """Return exactly the user data that a server's machine got from Nova."""
         return (self.folder / "guests" / server_id / "user_data").read_text()
 
-    def signal(self, daemon: str, number: int) -> None:
-        """Send a signal to one of the lab's services."""
-        os.kill(int((self.folder / "pid" / daemon).read_text()), number)
+    def _pid(self, daemon: str) -> int:
+        return int((self.folder / "pid" / daemon).read_text())
 
     def kill(self, daemon: str) -> None:
         """Kill one of the lab's services as a crash would."""
-        self.signal(daemon, signal.SIGKILL)
+        os.kill(self._pid(daemon), signal.SIGKILL)
 
     def mend(self) -> None:
         """Start what is dead of the lab."""
@@ -173,8 +173,5 @@ class OpenStackLab:
     @contextmanager
     def hanging(self, daemon: str) -> Iterator[None]:
         """Have one of the services take questions and answer none."""
-        self.signal(daemon, signal.SIGSTOP)
-        try:
+        with frozen(self._pid(daemon)):
             yield
-        finally:
-            self.signal(daemon, signal.SIGCONT)

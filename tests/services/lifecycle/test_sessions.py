@@ -1,7 +1,5 @@
 """Real sessions of a whole portal: what ends them, what spares them, and what a person reads of it."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 import requests
 import yaml
 
+from tests.support.frozen import frozen
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -244,9 +243,7 @@ def test_nothing_is_ended_while_a_service_does_not_answer(sessions: Sessions) ->
     service = "quotas"
     sessions.start("amara", "proud-siegbahn", "medium", "20180301")
     expires = moment(sessions.own("amara")["items"][0]["expires_at"])
-    pid = _pid_of(sessions.stack, service)
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with frozen(_pid_of(sessions.stack, service)):
         skipped = f"The {service} service does not answer"
         before = sessions.stack.log().count(skipped)
         wait_until(lambda: datetime.now(timezone.utc) > expires, 20, what="it has expired")
@@ -258,7 +255,5 @@ def test_nothing_is_ended_while_a_service_does_not_answer(sessions: Sessions) ->
         health = requests.get(sessions.stack.service_url("lifecycle") + "health", timeout=20)
         assert health.status_code == 503
         assert health.json()["parts"][service] is False
-    finally:
-        os.kill(pid, signal.SIGCONT)
     wait_until(lambda: not sessions.model("amara", "proud-siegbahn").get("started"), 30, what="it has ended")
     assert sessions.reasons("amara")["proud-siegbahn"] == "expired"
