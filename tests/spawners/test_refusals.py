@@ -218,11 +218,11 @@ def test_a_patch_of_a_running_session_changes_nothing(portal: Portal) -> None:
 
 
 def test_refuses_who_has_not_accepted_the_conditions(portal: Portal) -> None:
-    portal.stack.login("chiara")
+    portal.stack.login("sofia")
     with quiet_log(portal.stack):
-        answer = portal.start(NAME, person="chiara")
+        answer = portal.start(NAME, person="sofia")
         assert (answer.status_code, answer.reason) == (403, "conditions_not_accepted")
-    assert portal.names("chiara") == set()
+    assert portal.names("sofia") == set()
 
 
 def test_refuses_who_is_blocked(portal: Portal) -> None:
