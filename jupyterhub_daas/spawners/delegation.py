@@ -53,6 +53,8 @@ PULL = ("http_timeout", "poll_interval", "poll_jitter", "will_resume")
 MARGIN_SECONDS = 15
 # A cancelled start cleans up by itself for so long before the backend is asked to end it; then once more.
 PATIENCE_SECONDS = (10.0, 50.0)
+# So long waits who asks after a session whose start failed, until nothing is left of it.
+TIDY_SECONDS = 10.0
 # How many of a start's events are kept for its page.
 KEPT_EVENTS = 50
 _NEWS_SECONDS = 1.0
@@ -69,6 +71,8 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
         self._starting = False
         self._cancelled: asyncio.Future[Any] | None = None
         self._stuck = False
+        self._start_failed = False
+        self._tidied: asyncio.Event | None = None
         super().__init__(**given)
 
     def known_backends(self) -> Mapping[str, Backend]:
@@ -141,6 +145,9 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             self.record.child = self.child.get_state()
             self.child = None
         self.record.running = False
+        if self._tidied is not None:
+            self._tidied.set()
+        self._start_failed, self._tidied = False, None
 
     # --- life
 
@@ -155,6 +162,9 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             self._cancelled = None
         try:
             url = await self._started(child)
+        except Exception:
+            self._start_failed = True
+            raise
         finally:
             self._starting = False
             # The hub drops the request when the start is over; so must the child.
@@ -194,6 +204,11 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
 
     async def poll(self) -> int | None:
         """Return None unless the backend says that the session ended; never raise."""
+        if self._tidied is not None:
+            return await self._when_tidied(self._tidied)
+        if self._start_failed:
+            # The hub itself asks first, to know whether there is something to tidy up.
+            self._tidied = asyncio.Event()
         if self._starting or (self._cancelled is not None and not self._cancelled.done()):
             return None
         if self.record.waiting:
@@ -210,10 +225,18 @@ class DelegatingSpawner(Spawner):  # type: ignore[misc]  # jupyterhub ships no t
             # Any fault of a backend, of whatever kind: unknown is not stopped.
             self.log.exception("State of session %s unknown, assuming that it runs", self.record.session_id)
             return None
-        # What is left of a start that was cancelled is no session that ran.
-        if status is None and not self._start_pending and self._cancelled is None:
+        # What is left of a start that failed or was cancelled is no session that ran.
+        if status is None and not (self._start_pending or self._start_failed or self._cancelled):
             self.record.ran = True
         return status
+
+    async def _when_tidied(self, tidied: asyncio.Event) -> int | None:
+        """Answer whoever asks while a start that failed is tidied up: it is over, and its error is known."""
+        try:
+            await asyncio.wait_for(tidied.wait(), TIDY_SECONDS)
+        except asyncio.TimeoutError:
+            return None
+        return 1
 
     async def stop(self, now: bool = False) -> None:
         """End the session; raise if the backend cannot."""

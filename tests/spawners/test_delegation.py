@@ -260,7 +260,52 @@ async def test_a_start_that_is_late_is_over_at_once_too() -> None:
     assert await outer.poll() is None
     child.clean.set()
     await outer.stop()
+    outer.clear_state()
     assert await outer.poll() == 0
+
+
+class Broken(Child):
+    """A child that cannot start, and of which something is left."""
+
+    async def start(self) -> str:
+        raise SessionLostError("It ended while it was starting.")
+
+
+async def failed() -> Front:
+    """Return a front spawner whose start failed; the hub has begun to tidy up."""
+    outer = Front()
+    outer.adopt(Broken())
+    outer.record.session_id, outer.record.running = "0123456789abcdef", True
+    with pytest.raises(SessionLostError):
+        await outer.start()
+    assert await outer.poll() is None
+    return outer
+
+
+async def test_who_asks_after_a_failed_start_is_answered_when_it_is_tidied_up() -> None:
+    outer = await failed()
+    asking = asyncio.ensure_future(outer.poll())
+    await outer.stop()
+    assert not asking.done()
+    outer.clear_state()
+    assert await asking == 1
+    # The next start of the same name has nothing to do with it.
+    outer.adopt(child := Child(answer=None))
+    outer.record.running = True
+    await outer.start()
+    assert await outer.poll() is None
+    assert outer.child is child
+
+
+async def test_a_failed_start_that_is_not_tidied_up_in_time_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jupyterhub_daas.spawners.delegation.TIDY_SECONDS", 0.01)
+    assert await (await failed()).poll() is None
+
+
+async def test_what_is_left_of_a_failed_start_is_no_session_that_ran() -> None:
+    assert not (await failed()).record.ran
 
 
 async def test_a_cancelled_start_that_does_not_end_is_stopped_all_the_same_and_told(
