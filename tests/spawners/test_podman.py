@@ -1,6 +1,8 @@
 """What a container of Podman is held to, shown from inside one that tries to take more."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,11 +10,13 @@ import requests
 
 from jupyterhub_daas.core.catalogue import Flavour
 from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError
+from jupyterhub_daas.errors import BackendUnavailableError, ConfigurationError, SessionLostError
 from jupyterhub_daas.spawners.backends.podman import PodmanBackend
-from jupyterhub_daas.spawners.backends.podman.api import join_log
+from jupyterhub_daas.spawners.backends.podman.api import Refused, join_log
+from jupyterhub_daas.spawners.backends.podman.backend import Ended
 from jupyterhub_daas.spawners.backends.podman.container import build_container
 from jupyterhub_daas.spawners.backends.podman.options import PodmanOptions, PodmanProfileOptions
+from jupyterhub_daas.spawners.backends.podman.session import PodmanSession
 from tests.spawners.backends.podman import Podman, held
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
 from tests.support.labs import Labs
@@ -167,6 +171,62 @@ async def test_says_what_is_free(podman: Podman) -> None:
 async def test_a_podman_that_is_away_is_told_from_one_without_the_session() -> None:
     with pytest.raises(BackendUnavailableError):
         await backend(socket="/nowhere/podman.sock").things()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(404, "not found"), (500, "c0ffee does not exist in database: no such container")]
+)
+async def test_a_container_that_is_being_removed_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, status: int, words: str
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise Refused(status, words)
+
+    monkeypatch.setattr("jupyterhub_daas.spawners.backends.podman.api.Podman.ask", refuse)
+    assert await backend().look("0123456789abcdef") is None
+    await backend().remove("0123456789abcdef")
+
+
+class Looks:
+    """A backend that says in turn what it is told to, the last of it for ever."""
+
+    def __init__(self, *answers: str | Ended | None) -> None:
+        self._answers = list(answers)
+
+    async def look(self, session_id: str) -> str | Ended | None:
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+@pytest.fixture
+async def another() -> AsyncIterator[int]:
+    """The port of somebody else who listens on this machine."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def starting(looks: Looks, port: int) -> PodmanSession:
+    """Return a session whose container was just begun."""
+    user = SimpleNamespace(name="amara")
+    return PodmanSession(backend=looks, session_id="0123456789abcdef", port=port, user=user)
+
+
+async def test_an_address_that_went_to_another_container_is_not_the_sessions(another: int) -> None:
+    ended = Ended(3, "The session ended while it was starting (exit status 3).")
+    with pytest.raises(SessionLostError, match="exit status 3"):
+        await starting(Looks("127.0.0.1", ended), another)._wait_until_it_listens()
+
+
+async def test_a_container_without_an_address_does_not_listen_on_this_machine(another: int) -> None:
+    ended = Ended(3, "The session ended while it was starting (exit status 3).")
+    with pytest.raises(SessionLostError, match="exit status 3"):
+        await starting(Looks("", ended), another)._wait_until_it_listens()
+
+
+async def test_a_session_is_where_its_container_says(another: int) -> None:
+    assert (
+        await starting(Looks("127.0.0.1"), another)._wait_until_it_listens() == f"http://127.0.0.1:{another}"
+    )
 
 
 @pytest.mark.parametrize(

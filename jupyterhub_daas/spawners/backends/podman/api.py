@@ -20,6 +20,11 @@ class Refused(Exception):  # noqa: N818 - it is no error of ours until somebody 
         super().__init__(f"{status}: {words}")
         self.status, self.words = status, words
 
+    @property
+    def is_missing(self) -> bool:
+        """Tell whether what was asked about is not there; while a container is removed that is no 404."""
+        return self.status == 404 or "no such container" in self.words
+
 
 class Podman:
     """Ask one Podman service."""

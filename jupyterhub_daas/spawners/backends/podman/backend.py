@@ -161,7 +161,7 @@ class PodmanBackend(Backend):
         try:
             found = await self._api.ask("GET", f"containers/{thing_name(self.hub_id, session_id)}/json")
         except Refused as refused:
-            if refused.status == 404:
+            if refused.is_missing:
                 return None
             raise _told(refused) from refused
         state = found["State"]
@@ -229,7 +229,7 @@ class PodmanBackend(Backend):
                 "DELETE", f"containers/{name}", query={"force": "true", "timeout": str(seconds), "v": "true"}
             )
         except Refused as refused:
-            if refused.status != 404:
+            if not refused.is_missing:
                 raise _told(refused) from refused
 
     # --- what pages show
@@ -253,7 +253,7 @@ class PodmanBackend(Backend):
         try:
             return await self._read_log(session_id, lines)
         except Refused as refused:
-            if refused.status != 404:
+            if not refused.is_missing:
                 raise _told(refused) from refused
         kept = self._logs.read(session_id)
         if kept is None:

@@ -44,12 +44,20 @@ class PodmanSession(WatchedSession):
         while True:
             if loop.time() - asked >= LOOK_SECONDS:
                 asked, host = loop.time(), await self._address()
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                _, writer = await asyncio.wait_for(asyncio.open_connection(host, self.port), CONNECT_SECONDS)
-                writer.close()
+            # Without an address this machine itself would be asked. Looked at again: the address of a
+            # container that has ended may be another's by now.
+            if host and await self._listens(host) and host == await self._address():
                 return f"http://{host}:{self.port}"
             await asyncio.sleep(pause)
             pause = min(pause * 1.2, 0.25)
+
+    async def _listens(self, host: str) -> bool:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, self.port), CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError):
+            return False
+        writer.close()
+        return True
 
     async def _address(self) -> str:
         """Return the address of the container; raise if it has ended."""
