@@ -158,7 +158,10 @@ def _make_group(name: str, gid: int) -> None:
 
 
 def _run(why: str, *command: str) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    except OSError as error:
+        raise GaveUpError(why, f"{command[0]} can't be run: {error.strerror}") from None
     if done.returncode != 0:
         raise GaveUpError(why, f"{command[0]} failed: {done.stderr.strip()[:300]}")
 

@@ -7,7 +7,6 @@ import json
 import os
 import pwd
 import signal
-import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
+from images.vm import daas_agent
 from tests.support.encrypted import make_certificate
 from tests.support.guest import AGENT
+from tests.support.small_hub import SmallHub
 from tests.support.stack import ACCOUNT, free_port, unprivileged
-from tests.support.threaded_server import ThreadedServer
 from tests.support.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives sessions another account")
@@ -37,42 +36,6 @@ open("said.new", "w").write(json.dumps(said))
 os.rename("said.new", "said")
 http.server.HTTPServer((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
-
-
-class SmallHub(ThreadedServer):
-    """Answer as the hub does: the first answers are those of `first`, statuses of a hub in trouble."""
-
-    def __init__(self, folder: Path, order: Mapping[str, Any], first: tuple[int, ...] = ()) -> None:
-        super().__init__()
-        self.order, self.first = order, list(first)
-        self.calls: list[tuple[str, str, Any]] = []
-        self.key, self.certificate = make_certificate(folder)
-
-    def application(self) -> web.Application:
-        """Serve the three calls."""
-        application = web.Application()
-        application.router.add_post("/hub/daas/machines/{id}/{what}", self._answer)
-        return application
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        what = request.match_info["what"]
-        self.calls.append((what, request.headers["Authorization"], await request.json()))
-        if self.first:
-            status = self.first.pop(0)
-            return web.json_response({}, status=status, headers={"Location": "/hub/daas/machines/x/session"})
-        return web.json_response(self.order if what == "session" else {})
-
-    async def _listen(self) -> None:
-        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        trust.load_cert_chain(self.certificate, self.key)
-        self._runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=trust).start()
-        self.port = self._runner.addresses[0][1]
-
-    def said(self, what: str) -> list[Any]:
-        """Return the bodies of the calls of one kind."""
-        return [body for each, _, body in self.calls if each == what]
 
 
 class Agent:
@@ -245,6 +208,14 @@ def test_takes_no_for_an_answer(folder: Path, started: list[Any], status: int) -
     agent = run(folder, started, order_of(folder), status)
     assert agent.end() == 1
     assert [each for each, *_ in agent.hub.calls] == ["session"]
+
+
+def test_an_image_that_lacks_a_program_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    order = {"username": "nobody-here", "uid": 54321, "gid": 54321, "groups": {}, "home": "/nowhere"}
+    with pytest.raises(daas_agent.GaveUpError, match="groupadd can't be run: No such file") as error:
+        daas_agent.make_account(order)
+    assert error.value.why == daas_agent.ACCOUNT
 
 
 def test_says_nothing_to_a_hub_whose_certificate_is_wrong(folder: Path, started: list[Any]) -> None:
