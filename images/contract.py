@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What every image of sessions keeps to, checked where it shows: while it is built, and on what came out.
 
-    daas-contract check KIND [NAME==VERSION…]   the last step of a Dockerfile: in the image, as its user
+    daas-contract check KIND [NAME==VERSION…]   the last step of a Dockerfile: in the image, as its user;
+                                                for the kind vm as root
     daas-contract software                      in the image: what it holds, as JSON
     contract.py image <INSPECTED                outside: what `podman image inspect` says of it
 
@@ -27,12 +28,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-KINDS = ("jupyter", "desktop")
+KINDS = ("jupyter", "desktop", "vm")
 # Generous: a machine that builds images has other things to do.
 SECONDS = 180.0
 SECRET = re.compile(r"TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL", re.IGNORECASE)
 # Older ones leave a TCP port open.
 DESKTOP_PROXY = ("jupyter-remote-desktop-proxy", (3, 0, 1))
+# Of a machine: what cloud-init starts, and where its sessions have their programs from.
+MACHINE_FILES = ("/opt/daas/daas_agent.py", "/etc/systemd/system/daas-agent.service", "/sbin/init", "/boot")
+MACHINE_UNITS = ("nftables", "systemd-networkd", "cloud-init")
+MACHINE_PATH = "/opt/daas/bin:/usr/local/bin:/usr/bin:/bin"
 
 Breaches = list[str]
 
@@ -42,7 +47,10 @@ Breaches = list[str]
 
 def check(kind: str, wanted: list[str]) -> Breaches:
     """Return how the image that this runs in breaks the contract of its kind."""
-    found = [*check_account(), *check_environment(os.environ), *check_versions(wanted)]
+    found = [*check_homes(), *check_environment(os.environ), *check_versions(wanted)]
+    if kind == "vm":
+        return found + check_machine()
+    found += check_account()
     needed = ["tini", "jupyterhub-singleuser", "jupyter-lab"]
     if kind == "desktop":
         needed += ["vncserver", "xauth"]
@@ -53,13 +61,39 @@ def check(kind: str, wanted: list[str]) -> Breaches:
 
 
 def check_account() -> Breaches:
-    """Sessions are not root, and their home comes from outside: it hides what an image has there."""
-    found = []
+    """Sessions are not root."""
     if 0 in {os.getuid(), os.getgid(), *os.getgroups()}:
-        found.append("its user or a group of it is root: end the Dockerfile with USER 1000:1000")
+        return ["its user or a group of it is root: end the Dockerfile with USER 1000:1000"]
+    return []
+
+
+def check_homes() -> Breaches:
+    """A home comes from outside: it hides what an image has there."""
     if any(Path("/home").glob("*")):
-        found.append("something is installed below /home, where the homes of people are mounted")
-    return found
+        return ["something is installed below /home, where the homes of people are mounted"]
+    return []
+
+
+def check_machine() -> Breaches:
+    """A machine runs our agent when cloud-init says so, and lets nobody in but through the portal."""
+    found = [f"{path} is not there" for path in MACHINE_FILES if not Path(path).exists()]
+    found += [f"the unit {name} is not enabled" for name in MACHINE_UNITS if not _is_enabled(name)]
+    needed = ("jupyterhub-singleuser", "jupyter-lab", "vncserver", "xauth")
+    found += [
+        f"{name} is not on {MACHINE_PATH}" for name in needed if shutil.which(name, path=MACHINE_PATH) is None
+    ]
+    if shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") is not None:
+        found.append("it has an SSH server: people come through the portal")
+    for line in Path("/etc/shadow").read_text().splitlines():
+        name, secret, *_ = line.split(":")
+        if not secret.startswith(("!", "*")):
+            found.append(f"the account {name} can sign in with a password: passwd --lock {name}")
+    return found + check_desktop()
+
+
+def _is_enabled(unit: str) -> bool:
+    done = subprocess.run(["systemctl", "is-enabled", "--quiet", unit], stdin=subprocess.DEVNULL)
+    return done.returncode == 0
 
 
 def check_environment(variables: Mapping[str, str]) -> Breaches:
@@ -179,18 +213,24 @@ def check_image(inspected: list[dict[str, Any]]) -> Breaches:
 
 
 def _check_config(image: dict[str, Any]) -> Breaches:
-    config, found = image.get("Config") or {}, []
+    config, labels = image.get("Config") or {}, (image.get("Config") or {}).get("Labels") or {}
+    found = check_environment(dict(each.partition("=")[::2] for each in config.get("Env") or []))
+    if not labels.get("jupyterhub-daas/software"):
+        found.append("it has no label jupyterhub-daas/software: images/build makes it")
+    if labels.get("jupyterhub-daas/kind") != "vm":
+        found += _check_container(config)
+    return found
+
+
+def _check_container(config: Mapping[str, Any]) -> Breaches:
+    found = []
     user = str(config.get("User") or "").partition(":")[0]
     if not user.isdigit() or int(user) == 0:
         found.append(f"its user is '{user}', and must be a number other than 0")
     if "tini" not in Path((config.get("Entrypoint") or [""])[0]).name:
         found.append('its entrypoint does not reap processes: ENTRYPOINT ["tini", "-g", "--"]')
     ports = [each for each in config.get("ExposedPorts") or {} if int(each.partition("/")[0]) < 1024]
-    found += [f"port {port} needs a right that sessions do not have" for port in ports]
-    found += check_environment(dict(each.partition("=")[::2] for each in config.get("Env") or []))
-    if not (config.get("Labels") or {}).get("jupyterhub-daas/software"):
-        found.append("it has no label jupyterhub-daas/software: images/build makes it")
-    return found
+    return found + [f"port {port} needs a right that sessions do not have" for port in ports]
 
 
 def main(words: list[str]) -> int:

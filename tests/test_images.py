@@ -10,10 +10,9 @@ import pytest
 
 from images.contract import check_image
 from tests.support.labs import Labs
-from tests.support.podman_images import SessionImages
+from tests.support.podman_images import KINDS, SessionImages
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("jupyter", "desktop")
 HUB = metadata.version("jupyterhub")
 SAME = f"jupyterhub=={HUB}"
 
@@ -40,7 +39,7 @@ def test_labels_say_what_an_image_holds(images: SessionImages, kind: str) -> Non
         name: metadata.version(name) for name in ("jupyterhub", "jupyterlab")
     }
     assert "h5py" in software
-    assert ("deb:tigervnc-standalone-server" in software) == (kind == "desktop")
+    assert ("deb:tigervnc-standalone-server" in software) == (kind != "jupyter")
     assert labels["jupyterhub-daas/kind"] == kind
     assert labels["org.opencontainers.image.base.digest"].startswith("sha256:")
     # For a registry that shows annotations.
