@@ -20,7 +20,7 @@ class BackendUnderTest(ABC):
 
     name: ClassVar[str]
     # What of the backend can be killed; its sessions run on without it.
-    daemons: ClassVar[tuple[str, ...]] = ()
+    daemons: tuple[str, ...] = ()
     lab: ClassVar[str] = ""
     patience: ClassVar[float] = 30.0
     outage: ClassVar[float] = 0.0

@@ -1,5 +1,6 @@
 """Sessions as jobs of the lab's Slurm, all under the account of a hub that is not root."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,17 @@ class Slurm(BackendUnderTest):
 
     name = "slurm"
     lab = "slurm"
-    daemons = ("slurmctld", "slurmd", "munged")
+    daemons: tuple[str, ...] = ("slurmctld", "slurmd", "munged")
     patience = 90.0
 
     def __init__(self, lab: Mapping[str, str]) -> None:
         super().__init__(lab)
-        self.slurm = SlurmLab(Path(lab["SLURM_CONF"]).parents[1])
+        folder = Path(lab["SLURM_CONF"]).parents[1]
+        # By hand, with the variables of the lab.
+        database = (folder / "etc" / "slurmdbd.conf").exists()
+        accounts = os.environ.get("DAAS_SLURM_ACCOUNTS", "").split()
+        self.slurm = SlurmLab(folder, accounts=accounts, database=database)
+        self.daemons = (*self.daemons, "slurmdbd") if database else self.daemons
 
     def profile(self, mode: str) -> dict[str, Any]:
         """Any Python will do for a small server."""
