@@ -15,8 +15,8 @@ import requests
 from jupyterhub_daas.spawners.backends.machines import build_user_data
 from tests.support.labs import Labs
 from tests.support.podman_images import Running, SessionImages
+from tests.support.ports import free_port
 from tests.support.small_hub import SmallHub
-from tests.support.stack import free_port
 from tests.support.waiting import wait_until
 
 UNIT = Path(__file__).resolve().parents[1] / "images" / "vm" / "daas-agent.service"

@@ -12,8 +12,9 @@ from pathlib import Path
 import aiohttp
 import requests
 
+from tests.support.ports import free_port
 from tests.support.sign_in import browser, sign_in_with_account
-from tests.support.stack import free_port, node_modules
+from tests.support.stack import node_modules
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]

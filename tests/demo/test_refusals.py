@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.running import ROOT, assert_refused, start_and_wait
-from tests.support.stack import free_port
+from tests.support.ports import free_port
 
 
 def test_refuses_a_port_in_use(place: Path) -> None:

@@ -5,8 +5,8 @@ import pwd
 from pathlib import Path
 
 from tests.demo.running import RunningDemo, assert_refused, start_and_wait
+from tests.support.ports import free_port
 from tests.support.sign_in import browser, sign_in_with_account, sign_in_with_provider
-from tests.support.stack import free_port
 
 Two = tuple[RunningDemo, RunningDemo]
 

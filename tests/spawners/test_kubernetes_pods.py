@@ -23,7 +23,7 @@ from jupyterhub_daas.spawners.backends.kubernetes.options import (
 from jupyterhub_daas.spawners.backends.kubernetes.pod import build_pod, build_secret
 from tests.spawners.backends.kubernetes import HUB, Kubernetes
 from tests.support.kubernetes_lab import MANIFESTS, own_cluster
-from tests.support.stack import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 UID = 20001

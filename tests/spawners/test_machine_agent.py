@@ -19,8 +19,9 @@ import pytest
 from images.vm import daas_agent
 from tests.support.encrypted import make_certificate
 from tests.support.guest import AGENT
+from tests.support.ports import free_port
 from tests.support.small_hub import SmallHub
-from tests.support.stack import ACCOUNT, free_port, unprivileged
+from tests.support.stack import ACCOUNT, unprivileged
 from tests.support.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives sessions another account")

@@ -19,8 +19,9 @@ import requests
 
 from tests.spawners.portal import PROPOSAL, SERVER, Portal, small_settings
 from tests.support.encrypted import encrypted_front, make_certificate
+from tests.support.ports import free_port
 from tests.support.process_machines import given_to
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 NAME = "brave-curie"

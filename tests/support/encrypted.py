@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.stack import PYTHON, Stack, free_port, listens, node_modules
+from tests.support.ports import free_port, listens
+from tests.support.stack import PYTHON, Stack, node_modules
 from tests.support.waiting import wait_until
 
 

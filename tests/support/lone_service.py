@@ -12,7 +12,8 @@ import requests
 import yaml
 from typing_extensions import Self
 
-from tests.support.stack import PYTHON, ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.stack import PYTHON, ROOT
 from tests.support.waiting import wait_until
 
 AWAY = "http://127.0.0.1:9"

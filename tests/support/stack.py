@@ -9,7 +9,6 @@ import os
 import pwd
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import requests
 import yaml
 
+from tests.support.ports import free_port, listens
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,19 +83,6 @@ TEST_SCOPES = [
 
 # What of the hub's own rights a test needs to speak in its place.
 HUB_SCOPES = ["access:services", "custom:daas:identities:prove", "custom:daas:roles:entitle"]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int, address: str = "127.0.0.1") -> bool:
-    """Tell whether somebody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
 
 
 def node_modules() -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 
 import requests
 
-from tests.support.stack import DEMO, free_port, node_modules
+from tests.support.ports import free_port
+from tests.support.stack import DEMO, node_modules
 from tests.support.waiting import wait_until
 
 SECRET = "a-secret-of-the-tests-and-of-nobody-else"

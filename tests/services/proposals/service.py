@@ -11,7 +11,8 @@ import requests
 import yaml
 from aiohttp import web
 
-from tests.support.stack import ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.stack import ROOT
 from tests.support.threaded_server import ThreadedServer
 from tests.support.waiting import wait_until
 

@@ -13,7 +13,8 @@ import yaml
 
 from tests.services.quotas.neighbours import ACCESS, OWN_TOKEN, Neighbours
 from tests.services.quotas.support import asking
-from tests.support.stack import ROOT, free_port
+from tests.support.ports import free_port
+from tests.support.stack import ROOT
 from tests.support.waiting import wait_until
 
 SETTINGS: dict[str, Any] = {

@@ -9,7 +9,8 @@ from tests.spawners.backends.base import BackendUnderTest
 from tests.spawners.portal import SERVER
 from tests.support.encrypted import encrypted_front, make_certificate
 from tests.support.openstack_lab import SESSION, OpenStackLab
-from tests.support.stack import Stack, free_port
+from tests.support.ports import free_port
+from tests.support.stack import Stack
 
 
 class OpenStack(BackendUnderTest):
