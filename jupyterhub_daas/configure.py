@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from jupyterhub_daas.spawners.names import SessionGate
 BANK = "bank"
 SERVICES = ("proposals", "quotas", "accounts", "lifecycle", "portal")
 HUB_SERVICE = "daas-hub"
+# The ports of the services of the hub that this process is, for as long as it lives.
+_HELD: list[socket.socket] = []
 
 
 def configure(
@@ -61,7 +63,7 @@ def configure(
         raise ConfigurationError(f"There is no service {sorted(unknown)[0]!r}.", field="services")
     # The bank is for facilities that keep machines ready: others have no process for it.
     wanted = [*services, BANK] if parsed.bank else services
-    started = {name: _free_address() for name in wanted if name not in own}
+    started = _free_addresses([name for name in wanted if name not in own])
     urls = {name: f"{address}{base}services/{name}/" for name, address in started.items()} | own
     token = secrets.token_hex(32)
 
@@ -170,7 +172,21 @@ def _sqlite(folder: Path, name: str) -> str:
     return f"sqlite:///{folder / name}.sqlite"
 
 
-def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+def _free_addresses(names: Sequence[str]) -> dict[str, str]:
+    """Return an address for each service that stays free for it.
+
+    A port that is bound is given to nobody else, and our services may share it. Without that, one that
+    another program takes before its service has come up would be tried for ever.
+    """
+    for former in _HELD:
+        former.close()
+    _HELD[:] = [_bound() for _ in names]
+    ports = [held.getsockname()[1] for held in _HELD]
+    return {name: f"http://127.0.0.1:{port}" for name, port in zip(names, ports, strict=True)}
+
+
+def _bound() -> socket.socket:
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(("127.0.0.1", 0))
+    return held

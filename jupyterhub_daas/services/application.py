@@ -171,7 +171,8 @@ async def _serve(environment: ServiceEnvironment, build: Build) -> None:
         await upgrade(engine, environment.name)
         service = await build(environment, engine)
         server = HTTPServer(make_application(environment, service, engine), max_body_size=16 * MAX_BODY)
-        server.listen(environment.port, environment.host)
+        # The hub holds the port for us.
+        server.listen(environment.port, environment.host, reuse_port=True)
         log.info("Service %s listens at %s:%s", environment.name, environment.host, environment.port)
         background = [asyncio.ensure_future(_endless(work)) for work in service.background]
         await _asked_to_end()
