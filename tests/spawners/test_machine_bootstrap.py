@@ -16,7 +16,8 @@ from jupyterhub_daas.spawners.backends.machines import (
     build_user_data,
     check_hub_url,
 )
-from jupyterhub_daas.spawners.backends.machines.bootstrap import MOST_ALARMS, EndCall
+from jupyterhub_daas.spawners.backends.machines.alarms import MOST_ALARMS
+from jupyterhub_daas.spawners.backends.machines.bootstrap import EndCall
 
 SESSION, MINE, OTHER = "0123456789abcdef", "10.0.0.7", "10.0.0.8"
 SECRET, FOREIGN = "a" * 64, "b" * 64

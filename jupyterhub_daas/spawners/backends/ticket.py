@@ -44,9 +44,9 @@ class Ticket(Model):
     port: int = 0
 
     @classmethod
-    def issue(cls) -> tuple["Ticket", str]:
-        """Return a new ticket and its code."""
-        code = secrets.token_hex(32)
+    def issue(cls, code: str | None = None) -> tuple["Ticket", str]:
+        """Return a new ticket and its code: a new one, or the one that is out already."""
+        code = code or secrets.token_hex(32)
         return cls(code=_digest(code)), code
 
     def fits(self, code: str) -> bool:

@@ -19,40 +19,9 @@ from pydantic import Field
 
 from jupyterhub_daas.core.model import Model
 from jupyterhub_daas.errors import BackendUnavailableError, ConflictError, NotFoundError
+from jupyterhub_daas.spawners.backends.machines.alarms import NO_MACHINE, Alarms, Misuse
 from jupyterhub_daas.spawners.backends.machines.order import MachineOrder
 from jupyterhub_daas.spawners.backends.ticket import Ticket, seal, unseal
-
-NO_MACHINE = "There is no such machine."
-# How many alarms one machine can raise: whoever knows its code must not fill the trail with it.
-MOST_ALARMS = 20
-
-
-class Misuse(str, Enum):
-    """How a code, or what came of it, was used against the rules; the audit trail's reasons."""
-
-    WRONG_CODE = "wrong_code"
-    REPLAYED = "code_replayed"
-    FOREIGN_ADDRESS = "foreign_address"
-    LATE = "code_late"
-
-
-WORDS = {
-    Misuse.WRONG_CODE: NO_MACHINE,
-    Misuse.REPLAYED: "The code was used before. Start the session again.",
-    Misuse.FOREIGN_ADDRESS: "This is not the address of the session's machine.",
-    Misuse.LATE: "The code is too old. Start the session again.",
-}
-
-
-class MisuseError(Exception):
-    """Refuse a call that staff should know of; `fresh` is false once the same was told already.
-
-    Never shown to a person, so not of the tree of errors: it becomes an alarm, and an AccessError.
-    """
-
-    def __init__(self, misuse: Misuse, *, fresh: bool) -> None:
-        super().__init__(WORDS[misuse])
-        self.misuse, self.fresh = misuse, fresh
 
 
 class Ended(str, Enum):
@@ -99,13 +68,16 @@ class Bootstrap:
         self.changed = asyncio.Event()
         self._keep, self._clock = keep, clock
         self._pass = Pass()
-        self._alarmed: set[tuple[Misuse, str]] = set()
+        self._alarms = Alarms()
 
     # --- the backend's side
 
-    def issue(self, order: MachineOrder, *, minutes: float) -> str:
-        """Return a new code for this order, good for so many minutes; only user data may hold it."""
-        ticket, code = Ticket.issue()
+    def issue(self, order: MachineOrder, *, minutes: float, code: str | None = None) -> str:
+        """Return the code for this order, good for so many minutes; only user data may hold it.
+
+        `code` is the one that a machine has already; without it there is a new one.
+        """
+        ticket, code = Ticket.issue(code)
         self._pass = Pass(
             ticket=ticket,
             sealed=seal(order.model_dump(mode="json"), code),
@@ -120,6 +92,11 @@ class Bootstrap:
         if wanted != self._pass.addresses:
             self._pass = self._pass.model_copy(update={"addresses": wanted})
             self._keep()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Return the machine's own addresses, as far as they are known."""
+        return self._pass.addresses
 
     @property
     def fetched(self) -> bool:
@@ -152,16 +129,16 @@ class Bootstrap:
         if not kept.sealed:
             raise NotFoundError(NO_MACHINE)
         if not kept.ticket.fits(code):
-            raise self._misuse(Misuse.WRONG_CODE, address)
+            raise self._alarms.misuse(Misuse.WRONG_CODE, address)
         if not kept.addresses:
             raise BackendUnavailableError("The machine's address is not known yet. Ask again in a moment.")
         try:
             ticket = kept.ticket.redeemed(code, secret)
         except ConflictError as error:
-            raise self._misuse(Misuse.REPLAYED, address) from error
+            raise self._alarms.misuse(Misuse.REPLAYED, address) from error
         self._check_address(address)
         if not kept.ticket.secret and self._clock() > kept.until:
-            raise self._misuse(Misuse.LATE, address)
+            raise self._alarms.misuse(Misuse.LATE, address)
         self._become(ticket=ticket)
         return unseal(kept.sealed, code)
 
@@ -191,10 +168,4 @@ class Bootstrap:
 
     def _check_address(self, address: str) -> None:
         if address not in self._pass.addresses:
-            raise self._misuse(Misuse.FOREIGN_ADDRESS, address)
-
-    def _misuse(self, misuse: Misuse, address: str) -> MisuseError:
-        fresh = (misuse, address) not in self._alarmed and len(self._alarmed) < MOST_ALARMS
-        if fresh:
-            self._alarmed.add((misuse, address))
-        return MisuseError(misuse, fresh=fresh)
+            raise self._alarms.misuse(Misuse.FOREIGN_ADDRESS, address)
