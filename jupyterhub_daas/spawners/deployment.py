@@ -11,6 +11,7 @@ from typing import Any
 from traitlets.config import Config
 
 from jupyterhub_daas.clients import AccountsClient, ProposalsClient, QuotasClient
+from jupyterhub_daas.clients.bank import BankClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.settings import Settings
@@ -51,6 +52,7 @@ DECIDED_AT_ONCE = 8
 class Deployment:
     """The catalogue, the services and the backends."""
 
+    hub_id: str
     settings: Settings
     catalogue: Catalogue
     proposals: ProposalsClient
@@ -59,6 +61,8 @@ class Deployment:
     audit: AuditRecorder
     backends: Mapping[str, Backend]
     lines: Mapping[str, WaitingLine]
+    # None where no machines are kept ready.
+    bank: BankClient | None = None
     decisions: Turnstile = field(default_factory=lambda: Turnstile(DECIDED_AT_ONCE))
 
 
@@ -74,7 +78,7 @@ def build_deployment(
     """Build all that a profile may need; a ConfigurationError names the trait or the place in the file."""
     if not hub_id:
         raise ConfigurationError("DaasSpawner.hub_id is empty.", field="DaasSpawner.hub_id")
-    for name in ("proposals", "accounts", "quotas"):
+    for name in ("proposals", "accounts", "quotas", *(["bank"] if settings.bank else [])):
         if name not in service_urls:
             raise ConfigurationError(
                 f"DaasSpawner.service_urls lacks '{name}'.", field="DaasSpawner.service_urls"
@@ -101,6 +105,7 @@ def build_deployment(
                 field=f"bank.{profile.key}",
             )
     return Deployment(
+        hub_id=hub_id,
         settings=settings,
         catalogue=catalogue,
         proposals=ProposalsClient(service_urls["proposals"], service_token),
@@ -109,6 +114,7 @@ def build_deployment(
         audit=AuditRecorder(AccountsClient(service_urls["accounts"], service_token)),
         backends=built,
         lines=lines,
+        bank=BankClient(service_urls["bank"], service_token) if settings.bank else None,
     )
 
 

@@ -16,9 +16,12 @@ from traitlets.config import Config
 from jupyterhub_daas.core.names import SESSION_ID, matches
 from jupyterhub_daas.core.reconciliation import HubReport, LiveSession, SessionState, SessionWarnings
 from jupyterhub_daas.errors import BackendUnavailableError
+from jupyterhub_daas.spawners.backends.machines import BankedProfile
+from jupyterhub_daas.spawners.bank import BankRounds
 from jupyterhub_daas.spawners.daas import DaasSpawner, deployment_in
 
 SCOPE = "custom:daas:sessions:reconcile"
+BANK = "daas_bank"
 _STATES = {"spawn": SessionState.STARTING, "stop": SessionState.STOPPING}
 
 
@@ -30,6 +33,7 @@ class ReconcileHandler(APIHandler):  # type: ignore[misc]  # jupyterhub ships no
         # The hub knows custom scopes only after its decorators were evaluated.
         if SCOPE not in self.expanded_scopes:
             raise web.HTTPError(403)
+        keep_bank(self.users)
         removed, unknown = await remove_orphans(self.users, self.log)
         sessions = tuple(live_sessions(self.users))
         report = HubReport(sessions=sessions, removed=tuple(removed), unknown=tuple(unknown))
@@ -60,6 +64,21 @@ HANDLERS = [(r"/daas/reconcile", ReconcileHandler), (r"/daas/warnings", Warnings
 def check_configuration(config: Config) -> None:
     """Raise ConfigurationError unless the spawner's whole configuration fits: asked when the hub starts."""
     DaasSpawner(config=config).build_deployment()
+
+
+def keep_bank(users: Any) -> None:
+    """Begin the rounds of the bank, once in the hub's life and only where there is one."""
+    deployment = deployment_in(users.settings)
+    if deployment.bank is None or BANK in users.settings:
+        return
+    catalogue = deployment.catalogue
+    chosen = [catalogue.profiles[key] for key in deployment.settings.bank]
+    profiles = {each.key: BankedProfile(each, catalogue.flavours[each.default_flavour]) for each in chosen}
+    rounds = BankRounds(
+        hub_id=deployment.hub_id, bank=deployment.bank, secret=bytes(users.settings["cookie_secret"])
+    )
+    rounds.begin(deployment.backends, profiles, lambda: [each.record.session_id for each in _spawners(users)])
+    users.settings[BANK] = rounds
 
 
 async def remove_orphans(users: Any, log: Any) -> tuple[list[str], list[str]]:

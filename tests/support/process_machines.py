@@ -33,6 +33,8 @@ from jupyterhub_daas.spawners.backends.machines import (
     build_user_data,
     check_hub_url,
 )
+from jupyterhub_daas.spawners.backends.machines.idle import IdleMachines
+from jupyterhub_daas.spawners.bank import Condition
 
 GUEST = Path(__file__).with_name("guest.py")
 
@@ -45,12 +47,15 @@ class Options(Model):
     ca: str = ""
     guests: tuple[str, ...] = ()
     minutes: float = 5.0
+    # Machines of one portal; several are on this computer at once.
+    network: str = "127.20.0"
 
 
 class ProcessBackend(MachineBackend):
     """Make, find and end such machines."""
 
     key = "process"
+    keeps_machines = True
 
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
@@ -76,28 +81,36 @@ class ProcessBackend(MachineBackend):
 
     def machine(self, session_id: str) -> Path:
         """Return the folder of a machine."""
+        if session_id in self.claimed:
+            return self.bank_folder / self.claimed[session_id]
         return self.options.folder / session_id
 
+    @property
+    def bank_folder(self) -> Path:
+        """Return the folder of the bank's machines."""
+        return self.options.folder.with_name("banked")
+
+    def open_bank(self, idle: IdleMachines) -> "ProcessBank":
+        """Return the place of the bank's machines."""
+        self.bank_folder.mkdir(exist_ok=True)
+        return ProcessBank(self, idle)
+
     async def things(self) -> frozenset[str]:
-        """Return the machines that are there."""
-        return frozenset(each.name for each in self.options.folder.iterdir())
+        """Return the machines of sessions that are there."""
+        mine = {each.name for each in self.options.folder.iterdir()}
+        return frozenset(mine | {each for each in self.claimed if self.machine(each).exists()})
 
     async def remove(self, session_id: str) -> None:
-        """End a machine."""
-        folder = self.machine(session_id)
-        with suppress(OSError, ValueError):
-            os.killpg(int((folder / "pid").read_text()), signal.SIGKILL)
-        for each in list(folder.iterdir()) if folder.exists() else []:
-            each.unlink()
-        if folder.exists():
-            folder.rmdir()
+        """End a session's machine."""
+        end_machine(self.machine(session_id))
+        self.over(session_id)
 
-    def make(self, session_id: str, user_data: str, *, guest: bool) -> None:
+    def make(self, folder: Path, user_data: str, *, guest: bool) -> None:
         """Make a machine."""
-        number = sum(1 for _ in self.options.folder.iterdir()) + 10
-        folder = self.machine(session_id)
+        places = [self.options.folder, *([self.bank_folder] if self.bank_folder.exists() else [])]
+        taken = {file.read_text() for place in places for file in place.glob("*/address")}
+        address = next(each for n in range(10, 250) if (each := f"{self.options.network}.{n}") not in taken)
         folder.mkdir(parents=True)
-        address = f"127.20.0.{number}"
         (folder / "address").write_text(address)
         (folder / "user_data").write_text(user_data)
         if guest:
@@ -112,6 +125,42 @@ class ProcessBackend(MachineBackend):
             (folder / "pid").write_text(str(running.pid))
 
 
+class ProcessBank:
+    """Where the bank's machines are."""
+
+    def __init__(self, backend: ProcessBackend, idle: IdleMachines) -> None:
+        self._backend, self._idle = backend, idle
+
+    async def image_of(self, profile: str) -> str:
+        """Return what a test says that the image is."""
+        return self._backend.options.folder.with_name("image").read_text()
+
+    async def machines(self) -> Mapping[str, Condition]:
+        """Return which there are."""
+        found = {each.name: (each / "address").read_text() for each in self._backend.bank_folder.iterdir()}
+        self._idle.expect({machine_id: (address,) for machine_id, address in found.items()})
+        return {each: Condition.UP if self._idle.has_called(each) else Condition.COMING for each in found}
+
+    async def make(self, machine_id: str, profile: str, image: str) -> None:
+        """Make one."""
+        folder = self._backend.bank_folder / machine_id
+        if folder.exists():
+            return
+        options = self._backend.options
+        user_data = build_user_data(
+            hub_url=options.hub_url,
+            session_id=machine_id,
+            code=self._idle.code_of(machine_id),
+            ca=options.ca,
+        )
+        self._backend.make(folder, user_data, guest=True)
+
+    async def remove(self, machine_id: str) -> None:
+        """End one."""
+        end_machine(self._backend.bank_folder / machine_id)
+        self._idle.forget(machine_id)
+
+
 class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
     """The child spawner of one machine."""
 
@@ -120,6 +169,7 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
     launch = Instance(Launch, allow_none=True)
 
     def __init__(self, **given: Any) -> None:
+        self.machine_id = ""
         super().__init__(**given)
         self.bootstrap = Bootstrap(
             self.session_id, name=self.name, person=self.user.name, keep=lambda: self._keep()
@@ -140,6 +190,9 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
         software = parse_options(MachineSoftware, launch.options, "options")
         home = str(self._cloud.options.folder.parent / "homes" / launch.person.username)
         order = build_order(launch, software, self.get_env(), groups={}, home=home)
+        place = await self._cloud.from_the_bank(self, launch, order, self._wait)
+        if place is not None:
+            return place
         code = self.bootstrap.issue(order, minutes=self._cloud.options.minutes)
         user_data = build_user_data(
             hub_url=self._cloud.options.hub_url,
@@ -148,7 +201,7 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
             ca=self._cloud.options.ca,
         )
         guest = launch.environment.key in self._cloud.options.guests
-        self._cloud.make(self.session_id, user_data, guest=guest)
+        self._cloud.make(self._cloud.machine(self.session_id), user_data, guest=guest)
         return await self._wait()
 
     async def _wait(self) -> str:
@@ -168,7 +221,6 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
     async def stop(self, now: bool = False) -> None:
         """End the machine."""
         await self._cloud.remove(self.session_id)
-        self._cloud.bootstraps.pop(self.session_id, None)
 
     async def get_url(self) -> str:
         """Return where the session is, after a restart of the hub once the machine has said so."""
@@ -179,12 +231,18 @@ class ProcessSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
 
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub needs."""
-        return {**super().get_state(), "bootstrap": self.bootstrap.dump()}
+        return {
+            **super().get_state(),
+            "machine_id": self.machine_id,
+            "bootstrap": self.bootstrap.dump(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take it over."""
         super().load_state(state)
         self.bootstrap.load(state.get("bootstrap"))
+        if state.get("machine_id"):
+            self._cloud.took(self, str(state["machine_id"]))
 
 
 def given_to(machine: Path) -> dict[str, str]:
@@ -193,3 +251,18 @@ def given_to(machine: Path) -> dict[str, str]:
     config = json.loads(text.removeprefix("#cloud-config\n"))
     given: dict[str, str] = json.loads(config["write_files"][0]["content"])
     return given
+
+
+def end_machine(folder: Path) -> None:
+    """End a machine."""
+    with suppress(OSError, ValueError):
+        agent = int((folder / "pid").read_text())
+        # The session is a group of its own: with a machine everything is gone at once.
+        sessions = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+        for group in (agent, *(int(each) for each in sessions)):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+    for each in list(folder.iterdir()) if folder.exists() else []:
+        each.unlink()
+    if folder.exists():
+        folder.rmdir()

@@ -76,6 +76,7 @@ TEST_SCOPES = [
     "custom:daas:identities:write",
     "custom:daas:audit:read",
     "custom:daas:audit:write",
+    "custom:daas:bank:write",
     "custom:daas:lockouts:release",
     "custom:daas:sessions:end",
     "custom:daas:sessions:reconcile",

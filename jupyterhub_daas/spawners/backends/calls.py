@@ -40,7 +40,7 @@ class CallHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub ships no typ
     async def prepare(self) -> None:
         """Keep the hub from looking for a login."""
 
-    def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
+    async def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
         """Return the answer to a call; raise DaasError or ValidationError to refuse it."""
         raise NotImplementedError
 
@@ -51,7 +51,7 @@ class CallHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub ships no typ
         header = self.request.headers.get("Authorization", "")
         proof = header[len(self.scheme) :] if header.startswith(self.scheme) else ""
         try:
-            answer = self.answer_to(session_id, what, proof, self.request.body[: MAX_BODY + 1])
+            answer = await self.answer_to(session_id, what, proof, self.request.body[: MAX_BODY + 1])
         except ValidationError:
             self._say(400, "The body does not have the right form.")
         except DaasError as error:

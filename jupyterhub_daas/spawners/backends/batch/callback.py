@@ -15,7 +15,7 @@ class JobHandler(CallHandler):
 
     scheme = "DaaS-Job "
 
-    def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
+    async def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
         """Answer a job."""
         session = self._find(session_id)
         if what == "launch":

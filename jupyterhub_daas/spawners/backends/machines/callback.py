@@ -20,16 +20,13 @@ from jupyterhub_daas.core.names import USERNAME, matches
 from jupyterhub_daas.core.origins import origin_of
 from jupyterhub_daas.errors import AccessError, NotFoundError
 from jupyterhub_daas.spawners.backends.calls import CallHandler
+from jupyterhub_daas.spawners.backends.machines.alarms import NO_MACHINE, MisuseError
 from jupyterhub_daas.spawners.backends.machines.backend import MachineBackend
-from jupyterhub_daas.spawners.backends.machines.bootstrap import (
-    NO_MACHINE,
-    Bootstrap,
-    EndCall,
-    MisuseError,
-)
+from jupyterhub_daas.spawners.backends.machines.bootstrap import Bootstrap, EndCall
 from jupyterhub_daas.spawners.backends.machines.user_data import is_loopback
 from jupyterhub_daas.spawners.backends.ticket import LaunchCall, PortCall
 from jupyterhub_daas.spawners.daas import deployment_in
+from jupyterhub_daas.spawners.handlers import keep_bank
 
 
 class MachineHandler(CallHandler):
@@ -37,50 +34,63 @@ class MachineHandler(CallHandler):
 
     scheme = "DaaS-Machine "
 
-    def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
-        """Answer a machine."""
+    async def answer_to(self, session_id: str, what: str, proof: str, body: bytes) -> dict[str, Any]:
+        """Answer a machine; one of the bank calls by its own id, and is held until it has a session."""
         address, encrypted = origin_of(self.request)
         if not encrypted and not is_loopback(address):
             raise AccessError("Machines are answered over TLS only.")
-        bootstrap = self._find(session_id)
+        backend = self._backend_of(session_id, proof)
+        bootstrap = backend.bootstraps.get(session_id)
         try:
             if what == "session":
-                return bootstrap.redeem(proof, LaunchCall.model_validate_json(body).secret, address)
+                secret = LaunchCall.model_validate_json(body).secret
+                if bootstrap is None and backend.idle is not None:
+                    await backend.idle.hold(session_id, proof, secret, address)
+                    bootstrap = backend.bootstraps.get(session_id)
+                    if bootstrap is None:
+                        return {"wait": 0}
+                return _known(bootstrap).redeem(proof, secret, address)
             if what == "ready":
-                bootstrap.report(proof, PortCall.model_validate_json(body).port, address)
+                _known(bootstrap).report(proof, PortCall.model_validate_json(body).port, address)
             else:
-                bootstrap.end(proof, EndCall.model_validate_json(body), address)
+                _known(bootstrap).end(proof, EndCall.model_validate_json(body), address)
         except MisuseError as error:
             if error.fresh:
-                self._raise_alarm(bootstrap, error, address)
+                self._raise_alarm(session_id, bootstrap, error.misuse.value, address)
             raise AccessError(str(error)) from error
         return {}
 
-    def _find(self, session_id: str) -> Bootstrap:
-        for backend in deployment_in(self.users.settings).backends.values():
-            if isinstance(backend, MachineBackend) and session_id in backend.bootstraps:
-                return backend.bootstraps[session_id]
+    def _backend_of(self, session_id: str, proof: str) -> MachineBackend:
+        # A machine that waited may be the first to call a hub that has started again.
+        keep_bank(self.users)
+        backends = deployment_in(self.users.settings).backends.values()
+        for backend in (each for each in backends if isinstance(each, MachineBackend)):
+            idle = backend.idle
+            if session_id in backend.bootstraps or (idle and idle.may_know(session_id, proof)):
+                return backend
         raise NotFoundError(NO_MACHINE)
 
-    def _raise_alarm(self, bootstrap: Bootstrap, error: MisuseError, address: str) -> None:
-        self.log.error(
-            "ALARM: session %s of %s: %s, from %s",
-            bootstrap.session_id,
-            bootstrap.person,
-            error.misuse.value,
-            address,
-        )
+    def _raise_alarm(self, session_id: str, bootstrap: Bootstrap | None, misuse: str, address: str) -> None:
+        person = bootstrap.person if bootstrap else ""
+        name = bootstrap.name if bootstrap else f"machine {session_id}"
+        self.log.error("ALARM: session %s of %s: %s, from %s", session_id, person or "-", misuse, address)
         event = AuditEvent(
             time=datetime.now(timezone.utc),
             actor=Actor(kind=ActorKind.UNKNOWN, name=shown(address, 64) or "-"),
-            on_behalf_of=bootstrap.person if matches(USERNAME, bootstrap.person) else None,
+            on_behalf_of=person if matches(USERNAME, person) else None,
             action=AuditAction.ALARM,
-            object=AuditObject(kind=ObjectKind.SESSION, key=shown(bootstrap.name, 64) or "-"),
+            object=AuditObject(kind=ObjectKind.SESSION, key=shown(name, 64) or "-"),
             outcome=AuditOutcome.REFUSED,
-            reason=error.misuse.value,
-            request_id=bootstrap.session_id,
+            reason=misuse,
+            request_id=session_id,
         )
         deployment_in(self.users.settings).audit.record(event)
+
+
+def _known(bootstrap: Bootstrap | None) -> Bootstrap:
+    if bootstrap is None:
+        raise NotFoundError(NO_MACHINE)
+    return bootstrap
 
 
 HANDLERS = [(r"/daas/machines/([0-9a-f]{16})/(session|ready|ended)", MachineHandler)]
