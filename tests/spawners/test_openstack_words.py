@@ -16,6 +16,7 @@ from jupyterhub_daas.spawners.backends.openstack.capacity import Room, Size
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions, OpenStackProfileOptions
 from jupyterhub_daas.spawners.backends.openstack.server import (
     Parts,
+    Subject,
     build_port,
     build_server,
     build_volume,
@@ -35,6 +36,7 @@ LAUNCH = Launch(
     profile="jupyter",
     flavour=Flavour(key="small", title="Small", cpus=1, memory=1 << 30, storage=20 << 30),
 )
+SUBJECT = Subject.of(LAUNCH)
 PARTS = Parts(image="i", digest=DIGEST, image_bytes=3 << 30, flavor="f", network="n")
 OPTIONS = {"cloud": "lab", "hub_url": "https://portal.example/hub/", "network": "daas"}
 
@@ -126,7 +128,7 @@ def test_a_right_that_lacks_is_told_apart() -> None:
 
 
 def test_builds_a_machine() -> None:
-    built = build_server(LAUNCH, PARTS, options(), hub_id="hub", port="p", volume=None, user_data="#cloud")
+    built = build_server(SUBJECT, PARTS, options(), hub_id="hub", port="p", volume=None, user_data="#cloud")
     assert built == {
         "name": "daas-hub-0123456789abcdef",
         "image_id": "i",
@@ -147,20 +149,20 @@ def test_builds_a_machine() -> None:
 def test_builds_a_machine_on_a_volume_in_a_group() -> None:
     parts = Parts(**{**vars(PARTS), "server_group": "g", "security_groups": ("a", "b")})
     given = options(boot_from_volume=True, volume_type="fast", availability_zone="north", config_drive=False)
-    built = build_server(LAUNCH, parts, given, hub_id="hub", port="p", volume="v", user_data="#cloud")
+    built = build_server(SUBJECT, parts, given, hub_id="hub", port="p", volume="v", user_data="#cloud")
     assert "image_id" not in built
     (disk,) = built["block_device_mapping"]
     assert (disk["uuid"], disk["source_type"], disk["delete_on_termination"]) == ("v", "volume", True)
     assert (built["scheduler_hints"], built["availability_zone"]) == ({"group": "g"}, "north")
     assert built["config_drive"] is False
-    assert build_port(LAUNCH, parts, "hub")["security_groups"] == ["a", "b"]
-    volume = build_volume(LAUNCH, parts, given, "hub")
+    assert build_port(SUBJECT, parts, "hub")["security_groups"] == ["a", "b"]
+    volume = build_volume(SUBJECT, parts, given, "hub")
     assert (volume["size"], volume["volume_type"], volume["imageRef"]) == (20, "fast", "i")
 
 
 def test_a_disk_holds_its_image() -> None:
     parts = Parts(**{**vars(PARTS), "image_bytes": (25 << 30) + 1})
-    assert build_volume(LAUNCH, parts, options(), "hub")["size"] == 26
+    assert build_volume(SUBJECT, parts, options(), "hub")["size"] == 26
 
 
 # --- what is said of it

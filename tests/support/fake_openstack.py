@@ -174,8 +174,10 @@ class FakeOpenStack(ThreadedServer):
         if any(each["port"] == port for each in self.servers.values()):
             words = {"conflictingRequest": {"message": f"Port {port} is still in use.", "code": 409}}
             return web.json_response(words, status=409)
-        kept = {key: given[key] for key in ("name", "metadata", "tags")}
+        kept = {key: given[key] for key in ("name", "metadata", "tags", "user_data") if key in given}
+        address = self.ports[port]["fixed_ips"][0]["ip_address"] if port in self.ports else "10.0.0.9"
         made = {"id": secrets.token_hex(8), "status": "ACTIVE", "port": port, **kept}
+        made["addresses"] = {"daas": [{"addr": address, "version": 4}]}
         self.servers[made["id"]] = made
         return web.json_response({"server": {"id": made["id"]}}, status=202)
 

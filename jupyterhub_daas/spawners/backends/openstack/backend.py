@@ -26,20 +26,18 @@ from jupyterhub_daas.spawners.backends.groups import groups_of
 from jupyterhub_daas.spawners.backends.kept_logs import LOG_LINES, KeptLogs, last_lines
 from jupyterhub_daas.spawners.backends.machines import (
     MachineBackend,
+    MachineOrder,
     build_order,
     build_user_data,
     check_hub_url,
 )
-from jupyterhub_daas.spawners.backends.openstack import capacity, words
-from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused
+from jupyterhub_daas.spawners.backends.machines.idle import IdleMachines
+from jupyterhub_daas.spawners.backends.openstack import capacity
+from jupyterhub_daas.spawners.backends.openstack.bank import OpenStackBank
+from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused, told
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions, OpenStackProfileOptions
 from jupyterhub_daas.spawners.backends.openstack.project import Project
-from jupyterhub_daas.spawners.backends.openstack.server import (
-    Machine,
-    build_port,
-    build_server,
-    build_volume,
-)
+from jupyterhub_daas.spawners.backends.openstack.server import Machine, Parts, Subject
 from jupyterhub_daas.spawners.backends.openstack.session import OpenStackSession
 from jupyterhub_daas.spawners.backends.patience import patiently
 
@@ -54,6 +52,7 @@ class OpenStackBackend(MachineBackend):
     """Run sessions on machines of a cloud."""
 
     key = "openstack"
+    keeps_machines = True
 
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
@@ -63,6 +62,9 @@ class OpenStackBackend(MachineBackend):
         self.cloud = Cloud(self.options)
         self.cloud.region()
         self.project = Project(self.cloud, self.options, hub_id)
+        self.bank: OpenStackBank | None = None
+        self.bank_project = Project(self.cloud, self.options, f"{hub_id}-bank")
+        self._strays = frozenset[str]()
         self._asking = asyncio.Lock()
         self._asked, self._known = float("-inf"), dict[str, Machine]()
         self._failed: tuple[float, BackendError] | None = None
@@ -76,6 +78,17 @@ class OpenStackBackend(MachineBackend):
     def check_profile(self, profile: Profile, environment: Environment) -> None:
         """Refuse a profile whose options are wrong."""
         parse_options(OpenStackProfileOptions, profile.options, f"profiles.{profile.key}.options")
+
+    def open_bank(self, idle: IdleMachines) -> OpenStackBank:
+        """Keep machines ready in the same project, apart from those of sessions."""
+        self.bank = OpenStackBank(self, idle)
+        return self.bank
+
+    async def fit(self, machine_id: str, launch: Launch) -> None:
+        """Give a machine of the bank the security groups of its session."""
+        groups = self._groups_for(launch)
+        if self.bank is not None and groups != list(self.options.security_groups):
+            await self.bank.open_to(machine_id, groups)
 
     # --- children
 
@@ -115,29 +128,32 @@ class OpenStackBackend(MachineBackend):
         except Refused as refused:
             # What was found of the cloud before may be another today.
             self.project.forget()
-            raise _told(refused) from refused
+            raise told(refused) from refused
         finally:
             self._making.pop(launch.session_id, None)
 
     async def _make(self, child: OpenStackSession, launch: Launch) -> None:
-        own, options = self._own(launch), self.options
-        flavor = options.flavors.get(launch.flavour.key, launch.flavour.key)
-        groups = self._groups_for(launch)
-        parts = await self.project.patiently(lambda: self.project.find_parts(own.image, flavor, groups))
-        user_data = self._user_data(
-            child, launch, await asyncio.to_thread(groups_of, launch.person, options.groups)
+        own = self._own(launch)
+        parts = await self.find_parts(own, launch.flavour.key, self._groups_for(launch))
+        order = await self.order_of(child, launch)
+        code = child.bootstrap.issue(order, minutes=(child.build_seconds + child.start_seconds) / 60)
+
+        def expect(addresses: tuple[str, ...]) -> None:
+            # Known before the machine boots: whoever comes from elsewhere is refused. Both are kept at once.
+            child.host = addresses[0]
+            child.bootstrap.expect(addresses)
+
+        await self.project.make_machine(
+            Subject.of(launch), parts, self.user_data(launch.session_id, code), expect
         )
-        port, addresses = await self.project.make_port(build_port(launch, parts, self.hub_id))
-        # Known before the machine boots: whoever comes from elsewhere is refused. Both are kept at once.
-        child.host = addresses[0]
-        child.bootstrap.expect(addresses)
-        volume = None
-        if options.boot_from_volume:
-            volume = await self.project.make_volume(build_volume(launch, parts, options, self.hub_id))
-        request = build_server(
-            launch, parts, options, hub_id=self.hub_id, port=port, volume=volume, user_data=user_data
+
+    async def find_parts(self, own: OpenStackProfileOptions, flavour: str, groups: Sequence[str]) -> Parts:
+        """Find what a machine of a profile is made of; tries as long as the cloud does not answer."""
+        flavor = self.options.flavors.get(flavour, flavour)
+        parts: Parts = await self.project.patiently(
+            lambda: self.project.find_parts(own.image, flavor, groups)
         )
-        await self.project.make_server(request)
+        return parts
 
     def _groups_for(self, launch: Launch) -> list[str]:
         more = [self.options.role_groups.get(role, ()) for role in launch.roles]
@@ -146,20 +162,21 @@ class OpenStackBackend(MachineBackend):
             dict.fromkeys([*self.options.security_groups, *(name for names in more for name in names)])
         )
 
-    def _user_data(self, child: OpenStackSession, launch: Launch, gids: Mapping[str, int]) -> str:
-        """Return what the machine is given; all else it fetches with the code in it."""
-        order = build_order(
+    async def order_of(self, child: OpenStackSession, launch: Launch) -> MachineOrder:
+        """Return what a session's machine fetches."""
+        groups = await asyncio.to_thread(groups_of, launch.person, self.options.groups)
+        return build_order(
             launch,
             self._own(launch),
             self._environment(child),
-            groups=gids,
+            groups=groups,
             home=self.options.home_path.replace("{username}", launch.person.username),
             shares=self.options.shares,
         )
-        code = child.bootstrap.issue(order, minutes=(child.build_seconds + child.start_seconds) / 60)
-        return build_user_data(
-            hub_url=self.options.hub_url, session_id=launch.session_id, code=code, ca=self._ca
-        )
+
+    def user_data(self, machine_id: str, code: str) -> str:
+        """Return what a machine is given; all else it fetches with the code in it."""
+        return build_user_data(hub_url=self.options.hub_url, session_id=machine_id, code=code, ca=self._ca)
 
     def _environment(self, child: OpenStackSession) -> dict[str, str]:
         """Return the environment of a session, with the hub as machines reach it."""
@@ -182,23 +199,29 @@ class OpenStackBackend(MachineBackend):
                 begun = loop.time()
                 try:
                     listed = await self.project.machines()
+                    if self.bank is not None or self.claimed:
+                        listed += await self.bank_project.machines()
                 except Refused as refused:
-                    raise _told(refused) from refused
+                    raise told(refused) from refused
                 except BackendError as error:
                     self._failed = loop.time(), error
                     raise
                 self._known = {each.session_id: each for each in listed}
                 self._asked = begun
-            return self._known.get(session_id)
+            return self._known.get(self.claimed.get(session_id, session_id))
 
     # --- the end
 
     async def things(self) -> frozenset[str]:
         """Return the session ids of all machines, ports and volumes of this hub."""
         try:
-            return await self.project.sessions()
+            found, banked = await asyncio.gather(self.project.sessions(), self.bank_project.sessions())
         except Refused as refused:
-            raise _told(refused) from refused
+            raise told(refused) from refused
+        found |= {session for session, machine in self.claimed.items() if machine in banked}
+        # Where there is no bank any more nobody else looks after what it had.
+        self._strays = banked - set(self.claimed.values()) if self.bank is None else frozenset()
+        return found | self._strays
 
     async def ask_for_the_end(self, session_id: str) -> None:
         """End a session at once, as far as the cloud answers; the end that follows makes sure."""
@@ -219,12 +242,19 @@ class OpenStackBackend(MachineBackend):
             making.cancel()
             await asyncio.wait({making})
         try:
-            await asyncio.wait_for(self.project.remove(session_id), REMOVE_SECONDS)
+            await asyncio.wait_for(self._remove(session_id), REMOVE_SECONDS)
         except Refused as refused:
-            raise _told(refused) from refused
+            raise told(refused) from refused
         except asyncio.TimeoutError:
             raise BackendUnavailableError("The cloud does not end the machine.", session=session_id) from None
-        self.bootstraps.pop(session_id, None)
+        self.over(session_id)
+
+    async def _remove(self, session_id: str) -> None:
+        await self.project.remove(session_id)
+        machine_id = self.claimed.get(session_id, session_id if session_id in self._strays else "")
+        if machine_id:
+            # Its record, if there is one, goes with the bank's next round.
+            await self.bank_project.remove(machine_id)
 
     # --- what pages show
 
@@ -236,7 +266,7 @@ class OpenStackBackend(MachineBackend):
                 self.cloud.ask(lambda c: list(c.compute.flavors())),
             )
         except Refused as refused:
-            raise _told(refused) from refused
+            raise told(refused) from refused
         sizes = {each.name: capacity.Size(each.vcpus, each.ram) for each in flavors}
         return capacity.count(flavours, self.options.flavors, sizes, capacity.read(limits))
 
@@ -278,8 +308,3 @@ def _read_ca(path: str | None) -> str:
         raise ConfigurationError(
             f"{PLACE}.ca_file: it cannot be read ({error.strerror}).", field=f"{PLACE}.ca_file"
         ) from error
-
-
-def _told(refused: Refused) -> BackendError:
-    log.error("The cloud refused: %s", refused)
-    return words.refusal(refused.status, refused.words)

@@ -6,6 +6,7 @@ cloud refuses becomes Refused, with its status. None of them carries the cloud's
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from openstack.connection import Connection
 
 from jupyterhub_daas.errors import BackendError, BackendUnavailableError, ConfigurationError
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions
+from jupyterhub_daas.spawners.backends.openstack.words import refusal
+
+log = logging.getLogger(__name__)
 
 # As many connections to one service does the SDK keep open.
 THREADS = 8
@@ -127,3 +131,9 @@ class Cloud:
 
 def _secure(clouds_file: str) -> str:
     return f"{clouds_file.rpartition('/')[0]}/secure.yaml"
+
+
+def told(refused: Refused) -> BackendError:
+    """Turn the cloud's no into words for a person; its own are in the log."""
+    log.error("The cloud refused: %s", refused)
+    return refusal(refused.status, refused.words)

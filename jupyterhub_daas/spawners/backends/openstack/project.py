@@ -22,6 +22,10 @@ from jupyterhub_daas.spawners.backends.openstack.server import (
     Machine,
     Parts,
     Request,
+    Subject,
+    build_port,
+    build_server,
+    build_volume,
     read_machine,
     tag_of,
 )
@@ -124,6 +128,28 @@ class Project:
         return await self.cloud.ask(find)
 
     # --- making
+
+    async def make_machine(
+        self, subject: Subject, parts: Parts, user_data: str, expect: Callable[[tuple[str, ...]], None]
+    ) -> None:
+        """Make a port, a volume where machines have one, and a machine; `expect` gets its addresses first."""
+        options, hub_id = self._options, self.hub_id
+        port, addresses = await self.make_port(build_port(subject, parts, hub_id))
+        expect(addresses)
+        volume = None
+        if options.boot_from_volume:
+            volume = await self.make_volume(build_volume(subject, parts, options, hub_id))
+        request = build_server(
+            subject, parts, options, hub_id=hub_id, port=port, volume=volume, user_data=user_data
+        )
+        await self.make_server(request)
+
+    async def set_groups(self, machine_id: str, groups: Sequence[str]) -> None:
+        """Give a machine's port these security groups in place of those that it has."""
+        wanted = [await self._group(name) for name in groups]
+        for port in await self._ports_of(machine_id):
+            port_id = port.id
+            await self.cloud.ask(lambda c: c.network.update_port(port_id, security_groups=wanted))  # noqa: B023
 
     async def make_port(self, request: Request) -> tuple[str, tuple[str, ...]]:
         """Make a port, or find the one of this name; return its id and its addresses."""

@@ -47,20 +47,35 @@ class Parts:
     server_group: str | None = None
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a machine is made for: a session and its person, or nobody yet. `storage` in bytes."""
+
+    id: str
+    person: str = ""
+    storage: int = 0
+
+    @classmethod
+    def of(cls, launch: Launch) -> "Subject":
+        """Return the subject of a session's machine."""
+        return cls(launch.session_id, launch.person.username, launch.flavour.storage)
+
+
 def tag_of(hub_id: str) -> str:
     """Return the mark of all that belongs to a hub, by which it is listed."""
     return f"daas-{hub_id}"
 
 
-def marks_of(launch: Launch, hub_id: str) -> dict[str, str]:
+def marks_of(subject: Subject, hub_id: str) -> dict[str, str]:
     """Return what a machine and its volume are marked with. Everybody in the cloud's project reads it."""
-    return {HUB: hub_id, SESSION: launch.session_id, PERSON: launch.person.username}
+    marks = {HUB: hub_id, SESSION: subject.id}
+    return {**marks, PERSON: subject.person} if subject.person else marks
 
 
-def build_port(launch: Launch, parts: Parts, hub_id: str) -> Request:
+def build_port(subject: Subject, parts: Parts, hub_id: str) -> Request:
     """Build the request for a machine's port."""
     request: Request = {
-        "name": thing_name(hub_id, launch.session_id),
+        "name": thing_name(hub_id, subject.id),
         "description": tag_of(hub_id),
         "network_id": parts.network,
     }
@@ -69,14 +84,14 @@ def build_port(launch: Launch, parts: Parts, hub_id: str) -> Request:
     return request
 
 
-def build_volume(launch: Launch, parts: Parts, options: OpenStackOptions, hub_id: str) -> Request:
+def build_volume(subject: Subject, parts: Parts, options: OpenStackOptions, hub_id: str) -> Request:
     """Build the request for a machine's disk, as large as the flavour's storage and its image need."""
     request: Request = {
-        "name": thing_name(hub_id, launch.session_id),
+        "name": thing_name(hub_id, subject.id),
         "description": tag_of(hub_id),
-        "size": max(1, math.ceil(max(launch.flavour.storage, parts.image_bytes) / GIB)),
+        "size": max(1, math.ceil(max(subject.storage, parts.image_bytes) / GIB)),
         "imageRef": parts.image,
-        "metadata": marks_of(launch, hub_id),
+        "metadata": marks_of(subject, hub_id),
     }
     if options.availability_zone:
         request["availability_zone"] = options.availability_zone
@@ -86,7 +101,7 @@ def build_volume(launch: Launch, parts: Parts, options: OpenStackOptions, hub_id
 
 
 def build_server(
-    launch: Launch,
+    subject: Subject,
     parts: Parts,
     options: OpenStackOptions,
     *,
@@ -97,10 +112,10 @@ def build_server(
 ) -> Request:
     """Build the request for a machine."""
     request: Request = {
-        "name": thing_name(hub_id, launch.session_id),
+        "name": thing_name(hub_id, subject.id),
         "flavor_id": parts.flavor,
         "networks": [{"port": port}],
-        "metadata": {**marks_of(launch, hub_id), IMAGE: parts.digest},
+        "metadata": {**marks_of(subject, hub_id), IMAGE: parts.digest},
         "tags": [tag_of(hub_id)],
         "user_data": base64.b64encode(user_data.encode()).decode(),
         "config_drive": options.config_drive,

@@ -42,6 +42,8 @@ class OpenStackSession(WatchedSession):
         self.build_seconds, self.start_seconds = 600.0, 300.0
         # The machine's address, known once it has its port.
         self.host = ""
+        # Its machine of the bank, if it has one.
+        self.machine_id = ""
         self._since = float("-inf")
         super().__init__(**given)
         self.bootstrap = Bootstrap(
@@ -58,6 +60,8 @@ class OpenStackSession(WatchedSession):
     # --- the start
 
     async def _come_up(self) -> str:
+        if (place := await self._from_the_bank()) is not None:
+            return place
         self._news.say(52, "Asking the cloud for a machine")
         try:
             await asyncio.wait_for(self._openstack.begin(self, self._started), self.build_seconds)
@@ -84,6 +88,19 @@ class OpenStackSession(WatchedSession):
                 else "The machine was built, and never reported to the portal."
             )
             raise self._late(message) from None
+
+    async def _from_the_bank(self) -> str | None:
+        openstack, launch = self._openstack, self._started
+        if openstack.bank is None:
+            return None
+        order = await openstack.order_of(self, launch)
+
+        async def wait() -> str:
+            self._since = time.monotonic()
+            self._news.say(70, "A machine was ready")
+            return await self._wait_for_its_report()
+
+        return await openstack.from_the_bank(self, launch, order, wait)
 
     def _too_late(self) -> StartTimeoutError:
         return self._late("The machine did not come up in time.")
@@ -153,7 +170,8 @@ class OpenStackSession(WatchedSession):
             raise SessionLostError("The session ended while it was starting: its machine is off.")
 
     def _url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        found = self.bootstrap.addresses[0] if self.machine_id else self.host
+        host = f"[{found}]" if ":" in found else found
         return f"http://{host}:{self.bootstrap.port}"
 
     # --- life and end
@@ -199,10 +217,17 @@ class OpenStackSession(WatchedSession):
 
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub process needs; no secret is in it."""
-        return {**super().get_state(), "host": self.host, "bootstrap": self.bootstrap.dump()}
+        return {
+            **super().get_state(),
+            "host": self.host,
+            "machine_id": self.machine_id,
+            "bootstrap": self.bootstrap.dump(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over what an earlier hub process recorded."""
         super().load_state(state)
         self.host = str(state.get("host", ""))
         self.bootstrap.load(state.get("bootstrap"))
+        if state.get("machine_id"):
+            self._openstack.took(self, str(state["machine_id"]))
