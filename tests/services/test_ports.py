@@ -1,6 +1,5 @@
 """A service's port is nobody else's from the moment when the hub chose it."""
 
-import errno
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,9 +25,8 @@ def test_nobody_else_can_take_a_port_before_its_service_is_up(ports: list[int]) 
     for port in ports:
         with socket.socket() as thief:
             thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with pytest.raises(OSError) as error:
+            with pytest.raises(OSError, match="in use"):
                 thief.bind(("127.0.0.1", port))
-            assert error.value.errno == errno.EADDRINUSE
 
 
 def test_the_service_itself_can(ports: list[int]) -> None:
