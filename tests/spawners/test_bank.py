@@ -17,8 +17,9 @@ from jupyterhub_daas.core.bank import Banked, BankedList, MachineState
 from tests.spawners.portal import PROPOSAL, Portal, small_settings
 from tests.spawners.test_machine_callback import EXTRA, machine_settings
 from tests.support.encrypted import encrypted_front, make_certificate
+from tests.support.ports import free_port
 from tests.support.process_machines import end_machine, given_to
-from tests.support.stack import Stack, free_port
+from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 NAME, OTHER = "brave-curie", "calm-bohr"
