@@ -78,7 +78,7 @@ def build_deployment(
     """Build all that a profile may need; a ConfigurationError names the trait or the place in the file."""
     if not hub_id:
         raise ConfigurationError("DaasSpawner.hub_id is empty.", field="DaasSpawner.hub_id")
-    for name in ("proposals", "accounts", "quotas", *(["bank"] if settings.bank else [])):
+    for name in ("proposals", "accounts", "quotas"):
         if name not in service_urls:
             raise ConfigurationError(
                 f"DaasSpawner.service_urls lacks '{name}'.", field="DaasSpawner.service_urls"
@@ -104,6 +104,8 @@ def build_deployment(
                 f"bank.{profile.key}: backend '{profile.backend}' keeps no machines ready. Take it out.",
                 field=f"bank.{profile.key}",
             )
+    if settings.bank and "bank" not in service_urls:
+        raise ConfigurationError("DaasSpawner.service_urls lacks 'bank'.", field="DaasSpawner.service_urls")
     return Deployment(
         hub_id=hub_id,
         settings=settings,
