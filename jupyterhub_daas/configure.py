@@ -6,6 +6,7 @@ In `jupyterhub_config.py`::
     configure(c, "daas.yaml")
 """
 
+import atexit
 import json
 import os
 import secrets
@@ -189,4 +190,5 @@ def _bound() -> socket.socket:
     held = socket.socket()
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     held.bind(("127.0.0.1", 0))
+    atexit.register(held.close)
     return held
