@@ -98,7 +98,7 @@ class MachineBackend(Backend):
         machine_id = await self._keeper.claim(launch.profile, launch.session_id)
         if machine_id is None:
             return False
-        self.took(child, machine_id)
+        child.machine_id = self.claimed[child.session_id] = machine_id
         addresses = self.idle.addresses_of(machine_id)
         if not addresses:
             log.warning("Machine %s is not there for session %s", machine_id, launch.session_id)
@@ -114,6 +114,8 @@ class MachineBackend(Backend):
         code = self.idle.code_of(machine_id)
         child.bootstrap.issue(order, minutes=CLAIM_SECONDS / 60, code=code)
         child.bootstrap.expect(addresses)
+        # Only now: a call that comes while it is prepared must not find a session without an order.
+        self.took(child, machine_id)
         self.idle.give(machine_id)
         return True
 
