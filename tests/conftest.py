@@ -29,13 +29,17 @@ class ByFileAndBackend(LoadFileScheduling):
 # What has real portals takes longest, test by test; a worker that began with it last would end alone. The
 # labs of the spawners are not the very first, since they may have to be built meanwhile.
 LONGEST = ("authenticators", "browser", "demo", "spawners", "portal")
+# These wait for images that are built meanwhile: after the spawners.
+PATIENT = "test_podman_images.py"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the tests that take long; scripts/test keeps this order."""
     tests = config.rootpath / "tests"
 
-    def rank(item: pytest.Item) -> int:
+    def rank(item: pytest.Item) -> float:
+        if item.path.name == PATIENT:
+            return LONGEST.index("spawners") + 0.5
         folder = item.path.relative_to(tests).parts[0]
         return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
