@@ -15,7 +15,7 @@ from playwright.async_api import expect
 from tests.browser.people import Visitor
 from tests.spawners.backends.podman import Podman, held
 from tests.support.labs import Labs
-from tests.support.podman_images import SessionImages
+from tests.support.podman_images import CONTAINERS, SessionImages
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the lab of Podman needs root")
@@ -53,15 +53,15 @@ def _settings(images: SessionImages) -> dict[str, Any]:
     """Offer what a facility would: an environment for each image, pinned by digest."""
     return {
         "flavours": {"small": {"title": "Small", "cpus": CPUS, "memory": "1G", "storage": "1G"}},
-        "environments": {kind: {"title": kind.title(), "kind": kind} for kind in images.names},
+        "environments": {kind: {"title": kind.title(), "kind": kind} for kind in CONTAINERS},
         "profiles": {
             kind: {
                 "environment": kind,
                 "backend": "podman",
                 "flavours": ["small"],
-                "options": {"image": name, "start_seconds": COLD_SECONDS},
+                "options": {"image": images.names[kind], "start_seconds": COLD_SECONDS},
             }
-            for kind, name in images.names.items()
+            for kind in CONTAINERS
         },
     }
 

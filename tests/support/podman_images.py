@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.support.labs import LABS
 
-KINDS = ("jupyter", "desktop", "vm")
+# The kinds of containers, and of machines.
+CONTAINERS, KINDS = ("jupyter", "desktop"), ("jupyter", "desktop", "vm")
 
 Done = subprocess.CompletedProcess[str]
 Running = subprocess.Popen[str]
