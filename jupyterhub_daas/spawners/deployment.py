@@ -3,7 +3,7 @@
 Made once per hub process, and checked whole before anything starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -78,11 +78,7 @@ def build_deployment(
     """Build all that a profile may need; a ConfigurationError names the trait or the place in the file."""
     if not hub_id:
         raise ConfigurationError("DaasSpawner.hub_id is empty.", field="DaasSpawner.hub_id")
-    for name in ("proposals", "accounts", "quotas"):
-        if name not in service_urls:
-            raise ConfigurationError(
-                f"DaasSpawner.service_urls lacks '{name}'.", field="DaasSpawner.service_urls"
-            )
+    _need_services(("proposals", "accounts", "quotas"), service_urls)
     catalogue = settings.catalogue
     # A backend that no profile uses may still have sessions from before: it is built if it is configured.
     wanted = {*backends, *(profile.backend for profile in catalogue.profiles.values())}
@@ -104,8 +100,8 @@ def build_deployment(
                 f"bank.{profile.key}: backend '{profile.backend}' keeps no machines ready. Take it out.",
                 field=f"bank.{profile.key}",
             )
-    if settings.bank and "bank" not in service_urls:
-        raise ConfigurationError("DaasSpawner.service_urls lacks 'bank'.", field="DaasSpawner.service_urls")
+    if settings.bank:
+        _need_services(("bank",), service_urls)
     return Deployment(
         hub_id=hub_id,
         settings=settings,
@@ -118,6 +114,14 @@ def build_deployment(
         lines=lines,
         bank=BankClient(service_urls["bank"], service_token) if settings.bank else None,
     )
+
+
+def _need_services(names: Collection[str], service_urls: Mapping[str, str]) -> None:
+    for name in names:
+        if name not in service_urls:
+            raise ConfigurationError(
+                f"DaasSpawner.service_urls lacks '{name}'.", field="DaasSpawner.service_urls"
+            )
 
 
 def check_configuration(config: Config, backends: Mapping[str, Backend]) -> None:
