@@ -17,6 +17,7 @@ from jupyterhub_daas.spawners.backends.news import StartNews
 
 # Our deadline comes before that of whoever waits for us, so that the person reads why.
 MARGIN_SECONDS = 1.0
+CONNECT_SECONDS = 5.0
 
 
 class WatchedSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
@@ -72,6 +73,15 @@ class WatchedSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no type
     async def _come_up(self) -> str:
         """Make the session, wait until it listens and return where."""
         raise NotImplementedError
+
+    async def _listens(self, host: str) -> bool:
+        """Tell whether somebody takes a connection at the session's port."""
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection(host, self.port), CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError):
+            return False
+        writer.close()
+        return True
 
     async def poll(self) -> int | None:
         """Return None unless it is certain that the session ended; else its exit status."""

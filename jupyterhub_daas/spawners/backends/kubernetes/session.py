@@ -5,8 +5,6 @@ sentence. `poll` says that a session ended only when the cluster said so; `stop`
 it is left.
 """
 
-import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,7 +27,6 @@ LOOK_SECONDS = 2.0
 # How long a session waits before it is asked whether any node is large enough: by then a cluster that grows
 # has said that it does.
 PATIENCE_SECONDS = 20.0
-CONNECT_SECONDS = 5.0
 
 Pod = dict[str, Any]
 
@@ -147,10 +144,7 @@ class KubernetesSession(WatchedSession):
     async def _wait_until_it_listens(self, host: str) -> None:
         pods, pause = self._kubernetes.pods, 0.05
         while True:
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                opening = asyncio.open_connection(host, self.port)
-                _, writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
-                writer.close()
+            if await self._listens(host):
                 return
             pod = pods.objects.get(self._name)
             if pod is None:

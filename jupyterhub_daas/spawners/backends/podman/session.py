@@ -14,7 +14,6 @@ from jupyterhub_daas.spawners.backends.watched import WatchedSession
 if TYPE_CHECKING:
     from jupyterhub_daas.spawners.backends.podman.backend import Ended, PodmanBackend
 
-CONNECT_SECONDS = 5.0
 # How often a container that does not listen yet is asked whether it still runs.
 LOOK_SECONDS = 1.0
 
@@ -50,14 +49,6 @@ class PodmanSession(WatchedSession):
                 return f"http://{host}:{self.port}"
             await asyncio.sleep(pause)
             pause = min(pause * 1.2, 0.25)
-
-    async def _listens(self, host: str) -> bool:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, self.port), CONNECT_SECONDS)
-        except (OSError, asyncio.TimeoutError):
-            return False
-        writer.close()
-        return True
 
     async def _address(self) -> str:
         """Return the address of the container; raise if it has ended."""
