@@ -34,7 +34,7 @@ from jupyterhub_daas.spawners.backends.machines import (
 from jupyterhub_daas.spawners.backends.machines.idle import IdleMachines
 from jupyterhub_daas.spawners.backends.openstack import capacity
 from jupyterhub_daas.spawners.backends.openstack.bank import OpenStackBank
-from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused, told
+from jupyterhub_daas.spawners.backends.openstack.cloud import Cloud, Refused, telling, told
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackOptions, OpenStackProfileOptions
 from jupyterhub_daas.spawners.backends.openstack.project import Project
 from jupyterhub_daas.spawners.backends.openstack.server import Machine, Parts, Subject
@@ -214,10 +214,8 @@ class OpenStackBackend(MachineBackend):
 
     async def things(self) -> frozenset[str]:
         """Return the session ids of all machines, ports and volumes of this hub."""
-        try:
+        with telling():
             found, banked = await asyncio.gather(self.project.sessions(), self.bank_project.sessions())
-        except Refused as refused:
-            raise told(refused) from refused
         found |= {session for session, machine in self.claimed.items() if machine in banked}
         # Where there is no bank any more nobody else looks after what it had.
         self._strays = banked - set(self.claimed.values()) if self.bank is None else frozenset()

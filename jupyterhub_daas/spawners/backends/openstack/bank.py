@@ -4,12 +4,13 @@ A machine stays under that mark when a session has it, and is found by its own i
 renamed at a claim, and what a crash left is one of either kind.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from jupyterhub_daas.errors import BackendError
 from jupyterhub_daas.spawners.backends.machines.idle import IdleMachines
-from jupyterhub_daas.spawners.backends.openstack.cloud import Refused, told
+from jupyterhub_daas.spawners.backends.openstack.cloud import Refused, telling, told
 from jupyterhub_daas.spawners.backends.openstack.options import OpenStackProfileOptions
 from jupyterhub_daas.spawners.backends.openstack.server import Machine, Parts, Subject
 from jupyterhub_daas.spawners.backends.openstack.words import Phase
@@ -32,11 +33,8 @@ class OpenStackBank:
 
     async def machines(self) -> Mapping[str, Condition]:
         """Return which there are, and in which condition."""
-        try:
-            listed = await self._project.machines()
-        except Refused as refused:
-            raise told(refused) from refused
-        left = await self._things()
+        with telling():
+            listed, left = await asyncio.gather(self._project.machines(), self._project.attached())
         self._idle.expect({each.session_id: each.addresses for each in listed})
         # A port or a volume without a machine: what is recorded of it will never come up.
         found = dict.fromkeys(left, Condition.FAILED)
@@ -54,8 +52,9 @@ class OpenStackBank:
             raise BackendError(
                 "The image of the environment has changed meanwhile.", reason="openstack-digest"
             )
-        if machine_id in await self._things():
-            return
+        with telling():
+            if machine_id in await self._project.sessions():
+                return
         user_data = self._backend.user_data(machine_id, self._idle.code_of(machine_id))
         try:
             await self._project.make_machine(
@@ -67,30 +66,18 @@ class OpenStackBank:
 
     async def remove(self, machine_id: str) -> None:
         """End a machine, with its port and its volume."""
-        try:
+        with telling():
             await self._project.remove(machine_id)
-        except Refused as refused:
-            raise told(refused) from refused
         self._idle.forget(machine_id)
 
     async def open_to(self, machine_id: str, groups: Sequence[str]) -> None:
         """Let a machine's port have the security groups of the session that got it."""
-        try:
+        with telling():
             await self._project.set_groups(machine_id, groups)
-        except Refused as refused:
-            raise told(refused) from refused
-
-    async def _things(self) -> frozenset[str]:
-        try:
-            return await self._project.sessions()
-        except Refused as refused:
-            raise told(refused) from refused
 
     async def _parts(self, key: str) -> tuple[Parts, int]:
         profile, flavour = self._backend.banked_profile(key)
         own = OpenStackProfileOptions.model_validate(dict(profile.options))
-        try:
+        with telling():
             parts = await self._backend.find_parts(own, flavour.key, self._backend.options.security_groups)
-        except Refused as refused:
-            raise told(refused) from refused
         return parts, flavour.storage

@@ -8,8 +8,9 @@ cloud refuses becomes Refused, with its status. None of them carries the cloud's
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from keystoneauth1 import exceptions as keystone
@@ -131,6 +132,15 @@ class Cloud:
 
 def _secure(clouds_file: str) -> str:
     return f"{clouds_file.rpartition('/')[0]}/secure.yaml"
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Have what the cloud refuses meanwhile become words for a person."""
+    try:
+        yield
+    except Refused as refused:
+        raise told(refused) from refused
 
 
 def told(refused: Refused) -> BackendError:

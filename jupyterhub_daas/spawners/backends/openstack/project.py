@@ -238,9 +238,13 @@ class Project:
 
     async def sessions(self) -> frozenset[str]:
         """Return the session ids of all machines, ports and volumes of this hub."""
-        machines, ports, volumes = await asyncio.gather(self.machines(), self._ports(), self._volumes())
-        found = {each.session_id for each in machines}
-        found |= {session_of(each.name, self.hub_id) for each in ports}
+        machines, attached = await asyncio.gather(self.machines(), self.attached())
+        return attached | {each.session_id for each in machines if matches(SESSION_ID, each.session_id)}
+
+    async def attached(self) -> frozenset[str]:
+        """Return the session ids of all ports and volumes of this hub."""
+        ports, volumes = await asyncio.gather(self._ports(), self._volumes())
+        found = {session_of(each.name, self.hub_id) for each in ports}
         found |= {str(each.metadata.get(SESSION)) for each in volumes}
         return frozenset(each for each in found if matches(SESSION_ID, each))
 
