@@ -40,22 +40,18 @@ class MachineHandler(CallHandler):
         if not encrypted and not is_loopback(address):
             raise AccessError("Machines are answered over TLS only.")
         backend = self._backend_of(session_id, proof)
-        bootstrap = backend.bootstraps.get(session_id)
         try:
             if what == "session":
                 secret = LaunchCall.model_validate_json(body).secret
-                if bootstrap is None and backend.idle is not None:
-                    await backend.idle.hold(session_id, proof, secret, address)
-                    bootstrap = backend.bootstraps.get(session_id)
-                    if bootstrap is None:
-                        return {"wait": 0}
-                return _known(bootstrap).redeem(proof, secret, address)
+                return await _fetch(backend, session_id, proof, secret, address)
             if what == "ready":
-                _known(bootstrap).report(proof, PortCall.model_validate_json(body).port, address)
+                port = PortCall.model_validate_json(body).port
+                _known(backend, session_id).report(proof, port, address)
             else:
-                _known(bootstrap).end(proof, EndCall.model_validate_json(body), address)
+                _known(backend, session_id).end(proof, EndCall.model_validate_json(body), address)
         except MisuseError as error:
             if error.fresh:
+                bootstrap = backend.bootstraps.get(session_id)
                 self._raise_alarm(session_id, bootstrap, error.misuse.value, address)
             raise AccessError(str(error)) from error
         return {}
@@ -87,7 +83,18 @@ class MachineHandler(CallHandler):
         deployment_in(self.users.settings).audit.record(event)
 
 
-def _known(bootstrap: Bootstrap | None) -> Bootstrap:
+async def _fetch(
+    backend: MachineBackend, session_id: str, code: str, secret: str, address: str
+) -> dict[str, Any]:
+    if backend.idle is not None and session_id not in backend.bootstraps:
+        await backend.idle.hold(session_id, code, secret, address)
+        if session_id not in backend.bootstraps:
+            return {"wait": 0}
+    return _known(backend, session_id).redeem(code, secret, address)
+
+
+def _known(backend: MachineBackend, session_id: str) -> Bootstrap:
+    bootstrap = backend.bootstraps.get(session_id)
     if bootstrap is None:
         raise NotFoundError(NO_MACHINE)
     return bootstrap
