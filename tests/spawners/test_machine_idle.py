@@ -8,6 +8,7 @@ from jupyterhub_daas.errors import BackendUnavailableError, NotFoundError
 from jupyterhub_daas.spawners.backends.machines import Misuse, MisuseError
 from jupyterhub_daas.spawners.backends.machines.alarms import MOST_ALARMS
 from jupyterhub_daas.spawners.backends.machines.idle import IdleMachines
+from tests.support.waiting import wait_for
 
 MACHINE, OTHER = "0123456789abcdef", "fedcba9876543210"
 MINE, SECRET, FOREIGN = "10.0.0.7", "5" * 64, "6" * 64
@@ -40,8 +41,7 @@ async def test_a_machine_hears_at_once_of_its_session() -> None:
     idle = IdleMachines(b"a hub's key")
     idle.expect({MACHINE: [MINE]})
     call = asyncio.ensure_future(idle.hold(MACHINE, idle.code_of(MACHINE), SECRET, MINE))
-    await asyncio.sleep(0)
-    assert idle.has_called(MACHINE)
+    await wait_for(lambda: idle.has_called(MACHINE))
     assert not call.done()
     # A list that was asked for meanwhile changes nothing for it.
     idle.expect({MACHINE: [MINE]})
@@ -91,7 +91,7 @@ async def test_a_machine_that_is_gone_is_forgotten_and_let_off_the_line() -> Non
     idle = IdleMachines(b"a hub's key")
     idle.expect({MACHINE: [MINE], OTHER: ["10.0.0.8"]})
     call = asyncio.ensure_future(idle.hold(MACHINE, idle.code_of(MACHINE), SECRET, MINE))
-    await asyncio.sleep(0)
+    await wait_for(lambda: idle.has_called(MACHINE))
     idle.expect({OTHER: ["10.0.0.8"]})
     await asyncio.wait_for(call, 10)
     assert idle.addresses_of(MACHINE) == ()

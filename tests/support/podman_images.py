@@ -11,7 +11,8 @@ from typing import Any
 from tests.support.labs import LABS
 
 # The kinds of containers, and of machines.
-CONTAINERS, KINDS = ("jupyter", "desktop"), ("jupyter", "desktop", "vm")
+CONTAINERS = ("jupyter", "desktop")
+KINDS = (*CONTAINERS, "vm")
 
 Done = subprocess.CompletedProcess[str]
 Running = subprocess.Popen[str]
