@@ -1,25 +1,17 @@
 """Machines are ready before anybody asks: a real hub, its bank, and machines that are processes."""
 
-import http.client
-import json
 import os
 import signal
-import ssl
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from jupyterhub_daas.core.bank import Banked, BankedList, MachineState
-from tests.spawners.portal import PROPOSAL, Portal, small_settings
-from tests.spawners.test_machine_callback import EXTRA, machine_settings
-from tests.support.encrypted import encrypted_front, make_certificate
-from tests.support.ports import free_port
-from tests.support.process_machines import end_machine, given_to
-from tests.support.stack import Stack
+from tests.spawners.portal import PROPOSAL, Portal
+from tests.spawners.test_machine_callback import FOREIGN, call_hub, machine_portal, machine_settings
+from tests.support.process_machines import given_to
 from tests.support.waiting import wait_until
 
 NAME, OTHER = "brave-curie", "calm-bohr"
@@ -34,7 +26,6 @@ def bank_settings() -> dict[str, Any]:
     whole["profiles"] = {"agent": {**whole["profiles"]["agent"], "flavours": ["small", "medium"]}}
     whole["environments"] = {"agent": whole["environments"]["agent"]}
     whole["bank"] = {"agent": {"idle": IDLE, "most": 6, "per_minute": 1000}}
-    whole["lifecycle"] = small_settings()["lifecycle"]
     return whole
 
 
@@ -81,28 +72,10 @@ class Bank:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
     """A portal with a bank."""
     folder = tmp_path_factory.mktemp("bank")
-    port, place = free_port(), folder / "stack"
-    _, certificate = make_certificate(folder)
-    (place / "machines").mkdir(parents=True)
-    (place / "image").write_text("sha256:1")
-    extra = EXTRA.format(
-        folder=str(place / "machines"),
-        hub_url=f"https://127.0.0.1:{port}/hub/",
-        ca=certificate.read_text(),
-        more={"guests": ["agent"], "network": NETWORK},
-    )
-    stack = Stack(place, settings=bank_settings(), extra=extra)
-    try:
-        stack.start()
-        with encrypted_front(stack, folder, port):
-            portal = Portal(
-                stack, things=lambda _: frozenset(each.name for each in (place / "machines").iterdir())
-            )
-            yield Bank(portal, place)
-    finally:
-        stack.stop()
-        for machine in (place / "banked").glob("*"):
-            end_machine(machine)
+    (folder / "stack").mkdir()
+    (folder / "stack" / "image").write_text("sha256:1")
+    with machine_portal(folder, bank_settings(), guests=["agent"], network=NETWORK) as portal:
+        yield Bank(portal, folder / "stack")
 
 
 @pytest.fixture
@@ -189,8 +162,7 @@ def test_a_machine_of_another_image_is_replaced(bank: Bank) -> None:
 def test_a_machine_that_went_away_while_it_waited_fails_no_start(bank: Bank) -> None:
     # The hub does not hear that a guest has died; so each one is asked in vain, and one is made.
     for machine_id in bank.there():
-        pid = int((bank.folder / "banked" / machine_id / "pid").read_text())
-        bank_kill(pid)
+        os.killpg(int((bank.folder / "banked" / machine_id / "pid").read_text()), signal.SIGKILL)
     bank.portal.start(NAME, WANTED)
     bank.portal.wait_ready(NAME)
     assert bank.portal.run(NAME, "echo works") == "works\n"
@@ -199,9 +171,9 @@ def test_a_machine_that_went_away_while_it_waited_fails_no_start(bank: Bank) -> 
 def test_whoever_calls_with_a_waiting_machines_code_from_elsewhere_raises_an_alarm(bank: Bank) -> None:
     machine_id = sorted(bank.there())[0]
     given = given_to(bank.folder / "banked" / machine_id)
-    status = call(given, given["code"], f"{NETWORK}.99")
-    assert status == 403
-    assert call(given, "0" * 64, f"{NETWORK}.99") == 403
+    for code in (given["code"], "0" * 64):
+        status, _ = call_hub(given, "session", code, {"secret": FOREIGN}, f"{NETWORK}.99")
+        assert status == 403
 
     def alarms() -> set[str]:
         answer = bank.portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
@@ -211,25 +183,3 @@ def test_whoever_calls_with_a_waiting_machines_code_from_elsewhere_raises_an_ala
     wait_until(lambda: alarms() == {"foreign_address", "wrong_code"}, 30, what="staff is told")
     # The machine itself goes on, and is given to somebody.
     assert machine_id in bank.of(MachineState.IDLE)
-
-
-def call(given: dict[str, str], code: str, address: str) -> int:
-    """Ask for a machine's session; return the status of the answer."""
-    url = urlsplit(given["url"])
-    connection = http.client.HTTPSConnection(
-        url.hostname or "",
-        url.port,
-        source_address=(address, 0),
-        context=ssl.create_default_context(cadata=given["ca"]),
-        timeout=60,
-    )
-    headers = {"Authorization": f"DaaS-Machine {code}", "Content-Type": "application/json"}
-    with closing(connection):
-        connection.request("POST", f"{url.path}session", json.dumps({"secret": "6" * 64}), headers)
-        return connection.getresponse().status
-
-
-def bank_kill(pid: int) -> None:
-    """Kill a machine's agent, as if its machine had crashed."""
-
-    os.killpg(pid, signal.SIGKILL)

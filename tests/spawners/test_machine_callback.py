@@ -7,9 +7,9 @@ last ones run the agent.
 import http.client
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ import requests
 from tests.spawners.portal import PROPOSAL, SERVER, Portal, small_settings
 from tests.support.encrypted import encrypted_front, make_certificate
 from tests.support.ports import free_port
-from tests.support.process_machines import given_to
+from tests.support.process_machines import end_machine, given_to
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -57,8 +57,8 @@ def machine_settings() -> dict[str, Any]:
 
 
 @contextmanager
-def machine_portal(folder: Path) -> Iterator[Portal]:
-    """Start a portal of machines, with TLS in front."""
+def machine_portal(folder: Path, settings: Mapping[str, Any], **more: object) -> Iterator[Portal]:
+    """Start a portal of machines, with TLS in front; `more` are options of its backend."""
     port, machines = free_port(), folder / "stack" / "machines"
     _, certificate = make_certificate(folder)
     machines.mkdir(parents=True)
@@ -66,22 +66,44 @@ def machine_portal(folder: Path) -> Iterator[Portal]:
         folder=str(machines),
         hub_url=f"https://127.0.0.1:{port}/hub/",
         ca=certificate.read_text(),
-        more={"guests": list(GUESTS)},
+        more=more,
     )
-    stack = Stack(folder / "stack", settings=machine_settings(), extra=extra)
+    stack = Stack(folder / "stack", settings=dict(settings), extra=extra)
     try:
         stack.start()
         with encrypted_front(stack, folder, port):
             yield Portal(stack, things=lambda _: frozenset(each.name for each in machines.iterdir()))
     finally:
         stack.stop()
+        for machine in (folder / "stack").glob("banked/*"):
+            end_machine(machine)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A portal of machines that say nothing."""
-    with machine_portal(tmp_path_factory.mktemp("machines")) as portal:
+    folder = tmp_path_factory.mktemp("machines")
+    with machine_portal(folder, machine_settings(), guests=list(GUESTS)) as portal:
         yield portal
+
+
+def call_hub(
+    given: Mapping[str, str], what: str, proof: str, body: object, address: str = MINE, **headers: str
+) -> tuple[int, Any]:
+    """Call the hub as the machine to which this was given; return status and answer."""
+    url = urlsplit(given["url"])
+    connection = http.client.HTTPSConnection(
+        url.hostname or "",
+        url.port,
+        source_address=(address, 0),
+        context=ssl.create_default_context(cadata=given["ca"]),
+        timeout=30,
+    )
+    with closing(connection):
+        sent = {"Authorization": f"DaaS-Machine {proof}", "Content-Type": "application/json", **headers}
+        connection.request("POST", url.path + what, json.dumps(body), sent)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
 
 class Machine:
@@ -91,8 +113,6 @@ class Machine:
         self.portal = portal
         self.session_id = wait_until(self._its_id)
         self.given = given_to(portal.stack.folder / "machines" / self.session_id)
-        self.url = urlsplit(self.given["url"])
-        self.trust = ssl.create_default_context(cadata=self.given["ca"])
 
     def _its_id(self) -> str:
         for each in (self.portal.stack.folder / "machines").iterdir():
@@ -104,20 +124,7 @@ class Machine:
         self, what: str, proof: str, body: object, address: str = MINE, **headers: str
     ) -> tuple[int, Any]:
         """Call the hub; return status and answer."""
-        connection = http.client.HTTPSConnection(
-            self.url.hostname or "",
-            self.url.port,
-            source_address=(address, 0),
-            context=self.trust,
-            timeout=30,
-        )
-        try:
-            sent = {"Authorization": f"DaaS-Machine {proof}", "Content-Type": "application/json", **headers}
-            connection.request("POST", self.url.path + what, json.dumps(body), sent)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
+        return call_hub(self.given, what, proof, body, address, **headers)
 
     def fetch(self, secret: str = SECRET, address: str = MINE, **headers: str) -> tuple[int, Any]:
         """Fetch the session with the code of the user data, as soon as the hub can answer."""

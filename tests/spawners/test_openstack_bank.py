@@ -1,8 +1,7 @@
 """A bank's machines in a cloud: nobody's, apart from those of sessions, and found again whoever has them."""
 
 import base64
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,27 +29,11 @@ SMALL = Flavour(key="small", title="Small", cpus=1, memory=1 << 30, storage=10 <
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeOpenStack]:
-    """A cloud."""
-    found = FakeOpenStack().start()
-    yield found
-    found.close()
-
-
-@pytest.fixture
 async def backend(
-    fake: FakeOpenStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud_options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[OpenStackBackend]:
     """A hub's backend in it; what machines are made of was found."""
-    options = {
-        "cloud": "lab",
-        "clouds_file": str(fake.write_clouds(tmp_path)),
-        "hub_url": "https://portal.example/hub/",
-        "network": "daas",
-        "interval_seconds": 0.5,
-        "request_seconds": 5,
-    }
-    found = OpenStackBackend(hub_id="hub", shared_account=False, options=options)
+    found = OpenStackBackend(hub_id="hub", shared_account=False, options=cloud_options)
 
     async def parts(*_: Any) -> Parts:
         return Parts(image="i", digest=IMAGE, image_bytes=1, flavor="f", network="n")

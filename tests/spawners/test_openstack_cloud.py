@@ -1,8 +1,9 @@
 """What becomes of answers that only an ill cloud gives: lost, late, too many, none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,24 +22,9 @@ SESSION_ID = "0123456789abcdef"
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeOpenStack]:
-    """A cloud that does what a test says."""
-    found = FakeOpenStack().start()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-async def project(fake: FakeOpenStack, tmp_path: Path) -> AsyncIterator[Project]:
+async def project(cloud_options: dict[str, Any]) -> AsyncIterator[Project]:
     """A hub's project in it."""
-    options = OpenStackOptions(
-        cloud="lab",
-        clouds_file=str(fake.write_clouds(tmp_path)),
-        hub_url="https://portal.example/hub/",
-        network="daas",
-        interval_seconds=0.5,
-        request_seconds=5,
-    )
+    options = OpenStackOptions(**cloud_options)
     found = Project(Cloud(options), options, "hub")
     yield found
     found.cloud.close()
