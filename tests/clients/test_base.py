@@ -15,6 +15,7 @@ from jupyterhub_daas.errors import (
     UpstreamAnswerError,
     UpstreamUnavailableError,
 )
+from tests.support.threaded_server import Server
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOKEN = "a-token-that-is-secret"
@@ -39,13 +40,10 @@ async def server() -> AsyncIterator[Misbehaving]:
     misbehaving = Misbehaving()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", misbehaving.handle)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    misbehaving.url = f"http://127.0.0.1:{runner.addresses[0][1]}/services/quotas/"
+    serving = await Server.of(application)
+    misbehaving.url = f"http://127.0.0.1:{serving.port}/services/quotas/"
     yield misbehaving
-    await runner.cleanup()
+    await serving.close()
 
 
 @pytest.fixture

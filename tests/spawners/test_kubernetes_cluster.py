@@ -13,6 +13,7 @@ from jupyterhub_daas.spawners.backends.kubernetes import KubernetesBackend, clus
 from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refused
 from jupyterhub_daas.spawners.backends.kubernetes.options import KubernetesOptions
 from jupyterhub_daas.spawners.backends.patience import patiently
+from tests.support.threaded_server import Server
 
 FORBIDDEN = 'pods is forbidden: User "hub" cannot list resource "pods" in API group "" in the namespace "a"'
 QUOTA = 'pods "a" is forbidden: exceeded quota: room, requested: pods=1, used: pods=2, limited: pods=2'
@@ -31,16 +32,12 @@ async def server(tmp_path: Path) -> AsyncIterator[Callable[[Answers], Cluster]]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
+    serving = await Server.of(app)
     path = tmp_path / "kubeconfig"
     path.write_text(
         json.dumps(
             {
-                "clusters": [{"name": "c", "cluster": {"server": f"http://{host}:{port}"}}],
+                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{serving.port}"}}],
                 "users": [{"name": "u", "user": {"token": "t0ken"}}],
                 "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
                 "current-context": "x",
@@ -57,7 +54,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Callable[[Answers], Cluster]]:
     yield build
     for each in made:
         await each.close()
-    await runner.cleanup()
+    await serving.close()
 
 
 async def listed(client: Cluster) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from tests.support.threaded_server import Server
+
 Hook = Callable[[], Awaitable[None] | None]
 
 
@@ -43,7 +45,7 @@ class Parts:
         self.at_once = 0
         self.most_at_once = 0
         self.url = ""
-        self._runner: web.AppRunner | None = None
+        self._server: Server | None = None
 
     # --- what tests set up
 
@@ -96,16 +98,13 @@ class Parts:
         app.router.add_patch("/services/quotas/api/v1/reservations/{id}", self._activate)
         app.router.add_delete("/services/quotas/api/v1/reservations/{id}", self._release)
         app.router.add_get("/services/accounts/api/v1/blocked", self._blocked)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._server = await Server.of(app)
+        self.url = f"http://127.0.0.1:{self._server.port}"
 
     async def stop(self) -> None:
         """Be gone."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.close()
 
     @web.middleware
     async def _fail_as_told(self, request: web.Request, handler: Handler) -> web.StreamResponse:
