@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
@@ -115,6 +116,7 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
     hub.default_url = arrival
     hub.allow_named_servers = True
     hub.redirect_to_server = False
+    hub.db_kwargs = {"pool_events": [(_write_ahead, "connect")], **hub.get("db_kwargs", {})}
     # A refusal is known within a second or two and shown at once; what takes longer is shown as progress.
     hub.tornado_settings = {**hub.get("tornado_settings", {}), "slow_spawn_timeout": 3}
     # A start that does not fit is refused by quotas; nobody is to meet the hub's own 429.
@@ -128,6 +130,15 @@ def _set_hub(c: Any, base: str, settings: Settings) -> None:
         **hub.get("template_vars", {}),
         "daas": Look.for_hub(settings, base),
     }
+
+
+def _write_ahead(connection: object, _record: object) -> None:
+    """Have the hub's own database, if it is an SQLite file, commit with one wait for the disk, not several.
+
+    The hub commits on its event loop, twice or thrice in one step of a start.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _set_authenticator(c: Any, settings: Settings, urls: Mapping[str, str], token: str) -> None:
