@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -76,8 +77,10 @@ class Chaos:
             self.parts[part]()
             ended.set()
         self._mend(part)
+        begin = time.monotonic()
         wait_until(self._is_settled, SETTLES_SECONDS, what=f"all agree after round {number}, {part} killed")
         assert self._traces() == self._kept, f"round {number}, {part} killed"
+        print(f"round {number}: {part} killed, all agree after {time.monotonic() - begin:.0f} s", flush=True)
         return part
 
     def _mend(self, part: str) -> None:
