@@ -19,7 +19,7 @@ FAST = {
     "lifecycle": {"interval_seconds": 0.5, "grace_seconds": 3, "membership_grace_hours": 0.008},
     "lifetimes": [
         {"roles": ["instrument_scientist"], "lifetime_hours": 168},
-        {"flavours": ["medium"], "lifetime_hours": 0.004},
+        {"flavours": ["medium"], "lifetime_hours": 0.008},
         {"flavours": ["large"], "idle_hours": 0.0022},
         {"lifetime_hours": 72, "idle_hours": 8},
     ],
