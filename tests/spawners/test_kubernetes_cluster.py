@@ -101,3 +101,24 @@ async def test_patience_has_an_end(server: Callable[[Answers], Cluster]) -> None
 def test_a_kubeconfig_that_is_not_there_is_a_mistake() -> None:
     with pytest.raises(ConfigurationError, match="no such file"):
         KubernetesBackend(hub_id="a", shared_account=False, options={"kubeconfig": "/nowhere"})
+
+
+async def test_pods_are_made_in_the_order_in_which_sessions_were_asked_for() -> None:
+    backend = KubernetesBackend(hub_id="0a1b2c3d", shared_account=False, options={})
+    asked: list[str] = []
+    answered = asyncio.Event()
+
+    async def ask(_method: str, *, body: str) -> str:
+        asked.append(body)
+        await answered.wait()
+        return body
+
+    backend.cluster.ask = ask  # type: ignore[method-assign]
+    names = ["first", "second", "third"]
+    making = [asyncio.ensure_future(backend._create(None, name)) for name in names]  # type: ignore[arg-type]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asked == ["first"]
+    answered.set()
+    await asyncio.gather(*making)
+    assert asked == names

@@ -82,6 +82,7 @@ class KubernetesBackend(Backend):
         # Where sessions of a flavour may go, by profile: a profile names nodes, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], PodOptions]] = {}
         self._logs = KeptLogs()
+        self._making = asyncio.Lock()
 
     def child_classes(self) -> tuple[type[KubernetesSession], ...]:
         """Return the class of this backend's children."""
@@ -153,7 +154,9 @@ class KubernetesBackend(Backend):
 
     async def _create(self, launch: Launch, pod: Object) -> Object:
         try:
-            made: Object = await self.cluster.ask("create_namespaced_pod", body=pod)
+            # One after the other: the cluster gets them in the order in which they were asked for.
+            async with self._making:
+                made: Object = await self.cluster.ask("create_namespaced_pod", body=pod)
         except Refused as refused:
             if refused.status == 409:
                 # Made by an attempt whose answer was lost: no other session has this name.
