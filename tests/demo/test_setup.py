@@ -138,7 +138,7 @@ def test_a_set_up_that_is_ended_leaves_nothing_running(folder: Path, signum: sig
     pip = int(asked.read_text().partition("pid:")[2])
     assert runs(pip)
     process.send_signal(signum)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     wait_until(lambda: not runs(pip), 10, what="pip has ended")
     # Nobody holds the folder any more, and what was broken off is done again.
     assert set_up(folder)[1] == ["venv", "packages", "node", "demo"]

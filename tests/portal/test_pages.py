@@ -36,7 +36,7 @@ def amara(stack: Stack) -> requests.Session:
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_pages_need_no_hub(stack: Stack, path: str) -> None:
     with frozen(stack.hub_pid()):
-        page = requests.get(portal(stack, path), headers=NAVIGATES, timeout=10)
+        page = requests.get(portal(stack, path), headers=NAVIGATES, timeout=60)
     assert page.status_code == 200
     assert ">Login</a>" in page.text
 

@@ -66,7 +66,7 @@ class TestEveryService:
 
     def test_sets_the_security_headers(self, fast_stack: Stack, name: str) -> None:
         for path in ("health", "metrics", "openapi.yaml", "docs", "api/v1/nonsense"):
-            headers = requests.get(fast_stack.service_url(name) + path, timeout=10).headers
+            headers = requests.get(fast_stack.service_url(name) + path, timeout=60).headers
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Referrer-Policy"] == "same-origin"
             assert headers["Cache-Control"] == "no-store"
@@ -76,14 +76,14 @@ class TestEveryService:
             assert "script-src" not in policy
 
     def test_is_healthy_with_its_database(self, fast_stack: Stack, name: str) -> None:
-        answer = requests.get(fast_stack.service_url(name) + "health", timeout=10)
+        answer = requests.get(fast_stack.service_url(name) + "health", timeout=60)
         assert answer.status_code == 200
         assert answer.json()["healthy"] is True
         assert answer.json()["parts"]["database"] is True
 
     def test_counts_and_times_its_requests(self, fast_stack: Stack, name: str) -> None:
         def refused() -> float:
-            text = requests.get(fast_stack.service_url(name) + "metrics", timeout=10).text
+            text = requests.get(fast_stack.service_url(name) + "metrics", timeout=60).text
             label = f'daas_requests_total{{method="GET",service="{name}",status="404"}}'
             assert f'daas_request_seconds_count{{service="{name}"}}' in text
             return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(label))
@@ -93,11 +93,11 @@ class TestEveryService:
         assert refused() == before + 1
 
     def test_serves_its_contract_and_renders_it(self, fast_stack: Stack, name: str) -> None:
-        contract = requests.get(fast_stack.service_url(name) + "openapi.yaml", timeout=10)
+        contract = requests.get(fast_stack.service_url(name) + "openapi.yaml", timeout=60)
         assert contract.text == openapi_text(name)
         document = yaml.safe_load(contract.text)
         assert document["openapi"].startswith("3.1")
-        page = requests.get(fast_stack.service_url(name) + "docs", timeout=10)
+        page = requests.get(fast_stack.service_url(name) + "docs", timeout=60)
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
         for path in document["paths"]:
             assert f"<code>{path}</code>" in page.text
@@ -164,21 +164,21 @@ class TestWhoIsLetIn:
         session = requests.Session()
         session.cookies.set("service-accounts", signed, path=probe.prefix)
         url = f"{probe.url}api/v1/probe"
-        page = session.get(url, headers={"Sec-Fetch-Mode": "navigate"}, timeout=10)
+        page = session.get(url, headers={"Sec-Fetch-Mode": "navigate"}, timeout=60)
         assert page.json()["name"] == "bruno"
         change = {"number": 5}
         for headers in ({}, {"X-XSRFToken": "nonsense"}, {"X-XSRFToken": ""}):
-            refused = session.post(url, json=change, headers=headers, timeout=10)
+            refused = session.post(url, json=change, headers=headers, timeout=60)
             assert refusal(refused)[0] in (401, 403)
         headers = {"X-XSRFToken": page.json()["xsrf"]}
-        assert session.post(url, json=change, headers=headers, timeout=10).json() == change
+        assert session.post(url, json=change, headers=headers, timeout=60).json() == change
         # Another person's XSRF token is none.
         session.cookies.set(
             "service-accounts",
             create_signed_value(COOKIE_SECRET, "service-accounts", token_of("amara")).decode(),
             path=probe.prefix,
         )
-        assert refusal(session.post(url, json=change, headers=headers, timeout=10))[0] in (401, 403)
+        assert refusal(session.post(url, json=change, headers=headers, timeout=60))[0] in (401, 403)
         # A token in the header needs none.
         answer = probe.call("POST", "probe", token=token_of("bruno"), json=change)
         assert answer.json() == change

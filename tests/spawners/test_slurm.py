@@ -276,7 +276,7 @@ def test_a_job_speaks_once_and_only_for_itself(portal: Portal, lab: SlurmLab) ->
     def call(what: str, proof: str, body: object, session: str = session_id) -> int:
         url = f"{portal.stack.hub_url}/hub/daas/jobs/{session}/{what}"
         headers = {"Authorization": f"DaaS-Job {proof}"}
-        return requests.post(url, json=body, headers=headers, timeout=10).status_code
+        return requests.post(url, json=body, headers=headers, timeout=60).status_code
 
     assert call("launch", foreign, {"secret": secret}) == 403
     assert call("launch", code, {"secret": secret}, "0" * 16) == 403

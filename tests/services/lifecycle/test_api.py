@@ -124,12 +124,12 @@ def test_a_round_says_what_it_did(fast_stack: Stack) -> None:
 
 
 def test_health_names_the_parts(fast_stack: Stack) -> None:
-    answer = requests.get(fast_stack.service_url("lifecycle") + "health", timeout=10)
+    answer = requests.get(fast_stack.service_url("lifecycle") + "health", timeout=60)
     parts = {"database": True, "hub": True, "quotas": True, "accounts": True, "rounds": True}
     assert (answer.status_code, answer.json()["healthy"], answer.json()["parts"]) == (200, True, parts)
 
 
 def test_metrics_tell_the_age_of_the_last_good_round(fast_stack: Stack) -> None:
-    text = requests.get(fast_stack.service_url("lifecycle") + "metrics", timeout=10).text
+    text = requests.get(fast_stack.service_url("lifecycle") + "metrics", timeout=60).text
     lines = [line for line in text.splitlines() if line.startswith("daas_lifecycle_last_good_round_age")]
     assert 0 <= float(lines[0].split()[1]) < 30

@@ -29,6 +29,6 @@ def test_keeps_its_contract(
 
 
 def test_serves_its_contract(fast_stack: Stack) -> None:
-    answer = requests.get(fast_stack.service_url("lifecycle") + "openapi.yaml", timeout=10)
+    answer = requests.get(fast_stack.service_url("lifecycle") + "openapi.yaml", timeout=60)
     assert answer.headers["Content-Type"] == "application/yaml"
     assert answer.text == openapi_text("lifecycle")

@@ -202,12 +202,12 @@ class ProposalsProcess:
 
     def health(self) -> dict[str, Any]:
         """Return what health says."""
-        content: dict[str, Any] = requests.get(self.root + "health", timeout=5).json()
+        content: dict[str, Any] = requests.get(self.root + "health", timeout=60).json()
         return content
 
     def metric(self, name: str) -> float:
         """Return a metric's value."""
-        lines = requests.get(self.root + "metrics", timeout=5).text.splitlines()
+        lines = requests.get(self.root + "metrics", timeout=60).text.splitlines()
         return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " "))
 
     def get(self, path: str, token: str | None, **query: Any) -> requests.Response:

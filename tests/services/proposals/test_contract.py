@@ -45,9 +45,9 @@ def test_every_route_is_in_the_contract() -> None:
 
 
 def test_serves_its_contract_and_its_documentation(service: ProposalsProcess) -> None:
-    answer = requests.get(service.root + "openapi.yaml", timeout=10)
+    answer = requests.get(service.root + "openapi.yaml", timeout=60)
     assert answer.headers["Content-Type"] == "application/yaml"
     assert answer.text == openapi_text("proposals")
-    page = requests.get(service.root + "docs", timeout=10)
+    page = requests.get(service.root + "docs", timeout=60)
     assert "Proposal-data API" in page.text
     assert "/proposals/{identifier}/mounts" in page.text

@@ -58,6 +58,6 @@ def test_nothing_can_be_changed(stack: Stack) -> None:
 
 
 def test_the_documentation_is_public(stack: Stack) -> None:
-    page = requests.get(stack.service_url("proposals") + "docs", timeout=10)
+    page = requests.get(stack.service_url("proposals") + "docs", timeout=60)
     assert page.status_code == 200
     assert "Proposal-data API" in page.text

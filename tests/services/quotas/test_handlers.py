@@ -275,12 +275,12 @@ def test_grants_nothing_while_a_neighbour_is_away(quotas: Quotas, neighbours: Ne
     assert (answer.status_code, code_of(answer)) == (503, "upstream_unavailable")
     assert answer.json()["error"]["service"] == away
     assert quotas.call("DELETE", path).status_code == 204
-    health = requests.get(quotas.url + "health", timeout=10)
+    health = requests.get(quotas.url + "health", timeout=60)
     assert (health.status_code, health.json()["parts"][away]) == (503, False)
     neighbours.away.clear()
     # When it is back all works without a restart.
     assert quotas.call("PUT", path, json={**BODY, "person": person}).status_code == 201
-    assert requests.get(quotas.url + "health", timeout=10).status_code == 200
+    assert requests.get(quotas.url + "health", timeout=60).status_code == 200
 
 
 def test_says_that_the_hub_is_away(quotas: Quotas, neighbours: Neighbours) -> None:
@@ -296,15 +296,15 @@ def test_shows_metrics(quotas: Quotas, neighbours: Neighbours) -> None:
     for machines in (1, 9):
         body = {**BODY, "person": "metered", "resources": {"machines": machines}}
         quotas.call("PUT", f"reservations/{new_id()}", json=body)
-    shown = requests.get(quotas.url + "metrics", timeout=10).text
+    shown = requests.get(quotas.url + "metrics", timeout=60).text
     assert 'daas_quota_decisions_total{outcome="granted"}' in shown
     assert 'daas_quota_decisions_total{outcome="refused_person"}' in shown
     assert 'daas_quota_held{dimension="machines"}' in shown
 
 
 def test_serves_its_contract(quotas: Quotas) -> None:
-    assert "openapi: 3.1.0" in requests.get(quotas.url + "openapi.yaml", timeout=10).text
-    page = requests.get(quotas.url + "docs", timeout=10)
+    assert "openapi: 3.1.0" in requests.get(quotas.url + "openapi.yaml", timeout=60).text
+    page = requests.get(quotas.url + "docs", timeout=60)
     assert page.status_code == 200
     assert "Let go of what a session holds" in page.text
 
@@ -316,7 +316,7 @@ def test_held_reservations_lapse_without_any_request(neighbours: Neighbours, tmp
         assert made.status_code == 201
 
         def lapsed() -> bool:
-            return "daas_quota_lapsed_total 1.0" in requests.get(quotas.url + "metrics", timeout=10).text
+            return "daas_quota_lapsed_total 1.0" in requests.get(quotas.url + "metrics", timeout=60).text
 
         wait_until(lapsed, 20)
     finally:
