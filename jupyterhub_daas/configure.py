@@ -139,6 +139,8 @@ def _write_ahead(connection: object, _record: object) -> None:
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA journal_mode=WAL")
+        # What a killed hub left beside the file gets into it: JupyterHub copies it alone before an upgrade.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _set_authenticator(c: Any, settings: Settings, urls: Mapping[str, str], token: str) -> None:
