@@ -4,9 +4,9 @@
 
 Two hubs run side by side on one real Slurm, ours with all services and one that is as JupyterHub comes. Both
 start the same small web server, in turn, so that what else the machine does falls on both. Then many starts
-are asked of ours at once: how often Slurm was asked for its jobs meanwhile, whether the order was kept, and
-for how long the hub's loop was ever busy with one thing. Needs the extra `benchmarks`; traffic goes to
-loopback only.
+are asked of ours at once: how often it asked Slurm for its jobs meanwhile, beside how often one question for
+all sessions at each interval would be; whether the order was kept; and for how long the hub's loop was ever
+busy with one thing. Needs the extra `benchmarks`; traffic goes to loopback only.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.measuring import median, report
@@ -29,7 +30,7 @@ from benchmarks.starting import (
     sentence,
     start_at_once,
 )
-from tests.support.slurm_lab import SlurmLab, let_pass, slurm_backend
+from tests.support.slurm_lab import INTERVAL_SECONDS, SlurmLab, let_pass, slurm_backend
 from tests.support.stack import Stack, unprivileged
 
 # batchspawner tells a server its port on the command line.
@@ -82,6 +83,21 @@ def questions(lab: SlurmLab) -> int:
     return int(found[1]) if found else 0
 
 
+def start_many(lab: SlurmLab, starts: Starts, count: int) -> dict[str, float]:
+    """Return what many starts at once took, and how often the hub asked for its jobs meanwhile."""
+    asked, begin = questions(lab), time.perf_counter()
+
+    def order_of(session_ids: Mapping[str, str]) -> list[float]:
+        # Before we ask for jobs ourselves.
+        rate.append((questions(lab) - asked) / (time.perf_counter() - begin))
+        # Slurm counts jobs as they are submitted.
+        jobs = {name.rpartition("-")[2]: int(job) for name, job in lab.job_ids().items()}
+        return [jobs[each] for each in session_ids.values()]
+
+    rate: list[float] = []
+    return {**start_at_once(starts, count, order_of), "questions_per_second": round(rate[0], 2)}
+
+
 def bring_up(folder: Path, command: list[str]) -> tuple[SlurmLab, Stack, Stack]:
     """Start the cluster, and make both hubs; all is one unprivileged account's."""
     prefix, uid = unprivileged()
@@ -92,7 +108,7 @@ def bring_up(folder: Path, command: list[str]) -> tuple[SlurmLab, Stack, Stack]:
     lab = SlurmLab(place, prefix=prefix, cpus=CPUS).start()
     profile = {"environment": "jupyter", "backend": "slurm", "flavours": ["small"]}
     small = {"title": "Small", "cpus": 1, "memory": "512M"}
-    backends = {"slurm": slurm_backend(lab, homes=str(folder / "ours" / "homes"), start_interval_seconds=0.5)}
+    backends = {"slurm": slurm_backend(lab, homes=str(folder / "ours" / "homes"))}
     ours = Stack(
         folder / "ours",
         settings={
@@ -135,12 +151,7 @@ def main() -> None:
             bare.admin("POST", f"/users/{account}").raise_for_status()
             own, peer = Starts(ours, PERSON, WANTED), Starts(bare, account, {})
             times = measure_in_turn(own, peer, given.starts + 1)
-            asked, begin = questions(lab), time.perf_counter()
-            # Slurm counts jobs as they are submitted.
-            many = start_at_once(
-                own, given.at_once, lambda ids: [float(lab.job_id(each)) for each in ids.values()]
-            )
-            many["questions_per_second"] = round((questions(lab) - asked) / (time.perf_counter() - begin), 2)
+            many = start_many(lab, own, given.at_once)
         finally:
             ours.stop()
             bare.stop()
@@ -151,7 +162,8 @@ def main() -> None:
     report(
         "start_slurm",
         f"a start takes {own_ms:.0f} ms, with the bare SlurmSpawner {peer_ms:.0f} ms: {ratio} of it. "
-        f"{sentence(many)}. Slurm is asked {many['questions_per_second']} times a second",
+        f"{sentence(many)}. Slurm is asked {many['questions_per_second']} times a second, "
+        f"one question at each interval is {1 / INTERVAL_SECONDS:g}",
         {
             "ours_ms": own_ms,
             "bare_ms": peer_ms,

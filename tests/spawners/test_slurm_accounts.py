@@ -5,6 +5,7 @@ import os
 import pwd
 import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 from pathlib import Path
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from jupyterhub_daas.core.catalogue import Environment, Flavour, Profile
+from jupyterhub_daas.core.names import ADJECTIVES
 from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import AccountUnknownError, NotFoundError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount, local_account
@@ -22,7 +24,7 @@ from tests.spawners.portal import PROPOSAL, Portal
 from tests.spawners.slurm_injection import HOSTILE, KEYS, ODD, WAYS, Way, script_of, words_of
 from tests.spawners.slurm_people import accounts_of, new_people, sudo_rule
 from tests.spawners.slurm_portal import EXTRA, options_of, slurm_settings
-from tests.support.slurm_lab import SlurmLab, let_pass, slurm_backend
+from tests.support.slurm_lab import INTERVAL_SECONDS, SlurmLab, let_pass, slurm_backend
 from tests.support.slurm_spy import SlurmSpy
 from tests.support.stack import ACCOUNT, Stack, unprivileged
 
@@ -176,6 +178,21 @@ def test_only_what_is_allowed_reaches_a_program(
     answer = session.start(NAME, {"proposal": PROPOSAL, "environment": "works"}, person)
     assert answer.status_code in (201, 202)
     session.wait_ready(NAME, person, seconds=90)
+
+
+def test_many_that_start_at_once_share_one_question_in_each_interval(session: Portal, spy: SlurmSpy) -> None:
+    starts = [(f"{word}-bohr", person) for word in ADJECTIVES[:3] for person in MEMBERS]
+    spy.forget()
+    begun_at = time.monotonic()
+    for name, person in starts:
+        session.start(name, {"proposal": PROPOSAL, "environment": "slow"}, person)
+    for name, person in starts:
+        session.wait_ready(name, person, seconds=90)
+    asked = spy.calls("squeue")
+    # And one may have been under way before.
+    assert len(asked) <= 2 + (asked[-1].begun_at - begun_at) / INTERVAL_SECONDS
+    for name, person in starts:
+        session.stop(name, person, remove=True)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())

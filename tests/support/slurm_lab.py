@@ -10,6 +10,8 @@ from tests.support.stack import ROOT
 from tests.support.waiting import wait_until
 
 UP, DOWN = (str(ROOT / "tests" / "labs" / "slurm" / name) for name in ("up", "down"))
+# How far apart the hub's questions for its jobs are while sessions start.
+INTERVAL_SECONDS = 0.5
 DAEMONS = {
     "slurmctld": "ctld/slurmctld.pid",
     "slurmdbd": "ctld/slurmdbd.pid",
@@ -95,8 +97,12 @@ class SlurmLab:
 
     def job_id(self, session_id: str) -> str:
         """Return the id of a session's job."""
+        return next(job for name, job in self.job_ids().items() if name.endswith(session_id))
+
+    def job_ids(self) -> dict[str, str]:
+        """Return the id of each job, those that ended lately included, by its name."""
         listed = self.ask("squeue", "--noheader", "--states=all", "--format=%j|%i").splitlines()
-        return next(line.split("|")[1] for line in listed if line.split("|")[0].endswith(session_id))
+        return dict(line.split("|", 1) for line in listed)
 
     def fill(self, *options: str) -> str:
         """Occupy the cluster with a job; return its id."""
@@ -143,7 +149,7 @@ def slurm_backend(lab: SlurmLab, **more: object) -> Mapping[str, object]:
         "addresses": {"n1": "127.0.0.1", "n2": "127.0.0.1"},
         "listen": "127.0.0.1",
         "interval_seconds": 2,
-        "start_interval_seconds": 0.5,
+        "start_interval_seconds": INTERVAL_SECONDS,
         "command_seconds": 5,
         **more,
     }

@@ -36,12 +36,16 @@ os.execv("/usr/bin/" + name, ["/usr/bin/" + name] + sys.argv[1:])
 
 @dataclass(frozen=True)
 class Call:
-    """What a program was given: its words without its own name, its stdin, and all of its environment."""
+    """What a program was given: its words without its own name, its stdin, and all of its environment.
+
+    `begun_at` is in seconds of the monotonic clock, which all processes of a machine share.
+    """
 
     words: Sequence[str]
     stdin: str
     environment: Mapping[str, str]
     uid: int
+    begun_at: float
 
 
 class SlurmSpy:
@@ -57,8 +61,11 @@ class SlurmSpy:
 
     def calls(self, name: str) -> list[Call]:
         """Return the calls of a program, the oldest first."""
-        files = sorted(self.folder.glob(f"{name}-*.json"), key=lambda path: int(path.name.split("-")[1]))
-        return [_read(json.loads(path.read_text())) for path in files]
+        found = [
+            _read(json.loads(path.read_text()), int(path.name.split("-")[1]) / 1e9)
+            for path in self.folder.glob(f"{name}-*.json")
+        ]
+        return sorted(found, key=lambda call: call.begun_at)
 
     def forget(self) -> None:
         """Forget all calls."""
@@ -66,10 +73,10 @@ class SlurmSpy:
             path.unlink()
 
 
-def _read(said: dict[str, object]) -> Call:
+def _read(said: dict[str, object], begun_at: float) -> Call:
     pairs = [pair.split("=", 1) for pair in str(said["environment"]).split("\0") if pair]
     # A text without "=" would be no variable: it must not pass unseen.
     environment = {pair[0]: pair[1] if len(pair) == 2 else "?" for pair in pairs}
     words = said["words"]
     assert isinstance(words, list)
-    return Call(words, str(said["stdin"]), environment, int(str(said["uid"])))
+    return Call(words, str(said["stdin"]), environment, int(str(said["uid"])), begun_at)
