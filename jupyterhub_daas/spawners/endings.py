@@ -4,6 +4,7 @@ The hub hands nothing of such a request on to the session that it ends. What it 
 the request's own context, which holds the answer: no other request sees it, nor an end that nobody asked for.
 """
 
+import asyncio
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from jupyterhub_daas.core.reconciliation import EndCause
 
 # Who may say why: lifecycle, which compares the hub's sessions with what they hold.
 SCOPE = "custom:daas:sessions:reconcile"
+# How long a start that was interrupted may take to be over, before whoever wants it ended has to ask again.
+PENDING_SECONDS = 10.0
 
 
 class Asked(NamedTuple):
@@ -49,6 +52,23 @@ class EndHandler(UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub ship
             await super().delete(user_name, server_name)
         finally:
             _ASKED.reset(token)
+
+    async def stop_single_user(self, user: Any, server_name: str = "") -> Any:
+        """End a session; one whose start was just cancelled, or whose route is being made, when that is over.
+
+        The hub gives that a second, which a busy one itself may need, and fails then.
+        """
+        spawner = user.spawners[server_name]
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + PENDING_SECONDS
+        while spawner.pending and clock() < deadline:
+            if (ending := getattr(spawner, "_stop_future", None)) is not None:
+                # Somebody else was quicker, whose end this one shares.
+                return ending
+            await asyncio.sleep(0.05)
+        if spawner.pending:
+            raise web.HTTPError(503, "The session is still starting. Please try again in a few seconds.")
+        return await super().stop_single_user(user, server_name)
 
     def _asked(self) -> Asked | None:
         if self.current_user is None:

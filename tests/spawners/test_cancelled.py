@@ -12,7 +12,8 @@ from tests.support.waiting import wait_until
 
 NAME = "brave-curie"
 SLOW = {"proposal": PROPOSAL, "environment": "slow"}
-# The hub's own end of a cancelled start fails while the file `deaf` is there.
+# The hub's own end of a cancelled start fails while the file `deaf` is there. With the file `busy`, the loop
+# is busy, right after a start was cancelled, for longer than the hub gives that.
 EXTRA = """
 c.DaasSpawner.backends = {{"local": {{"class": "tests.spawners.slow_backend.SlowBackend"}}}}
 from jupyterhub.apihandlers.users import UserServerAPIHandler
@@ -25,6 +26,19 @@ async def stop(self, user, server_name=""):
     return await stop_single_user(self, user, server_name)
 
 UserServerAPIHandler.stop_single_user = stop
+
+import asyncio
+import time
+
+delete = UserServerAPIHandler.delete
+
+async def delete_while_busy(self, *given):
+    deleting = asyncio.ensure_future(delete(self, *given))
+    if Path("busy").exists():
+        asyncio.get_running_loop().call_soon(time.sleep, 1.5)
+    return await deleting
+
+UserServerAPIHandler.delete = delete_while_busy
 """
 
 
@@ -43,7 +57,7 @@ def slow_portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 def portal(slow_portal: Portal) -> Iterator[Portal]:
     """The portal without any session, halt or slowness."""
     yield slow_portal
-    for name in ("halts.json", "deaf", f"slow-{NAME}", f"cancelled-{NAME}"):
+    for name in ("halts.json", "deaf", "busy", f"slow-{NAME}", f"cancelled-{NAME}"):
         (slow_portal.stack.folder / name).unlink(missing_ok=True)
     slow_portal.clean()
 
@@ -106,6 +120,15 @@ def test_a_start_that_is_slow_to_cancel_is_being_stopped_until_it_has(portal: Po
         wait_until(lambda: nothing_is_left(portal), 30, what="nothing is left")
     assert portal.start(NAME).status_code == 201
     assert portal.run(NAME, "echo works") == "works\n"
+
+
+def test_a_hub_that_is_busy_stops_a_starting_session_all_the_same(portal: Portal) -> None:
+    (portal.stack.folder / "busy").touch()
+    assert portal.start(NAME, SLOW).status_code == 202
+    with quiet_log(portal.stack):
+        answer = portal.stop(NAME, remove=True)
+        assert (answer.status_code, answer.text) == (204, "")
+    assert nothing_is_left(portal)
 
 
 def test_a_cancelled_start_ends_although_the_hub_does_not_end_it(portal: Portal) -> None:
