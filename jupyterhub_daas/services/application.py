@@ -159,9 +159,12 @@ def run(name: str, build: Build) -> None:
     except ConfigurationError as error:
         log.error("The service %s can't start: %s", name, error.message)
         sys.exit(1)
+    except asyncio.CancelledError:
+        log.info("The service %s was told to end before it was up", name)
 
 
 async def _serve(environment: ServiceEnvironment, build: Build) -> None:
+    asked = _interrupted_until_up()
     hub_auth = HubOAuth.instance()
     hub_auth.cache_max_age = TOKEN_CACHE_SECONDS
     engine = create_engine(environment.database_url)
@@ -175,7 +178,8 @@ async def _serve(environment: ServiceEnvironment, build: Build) -> None:
         server.listen(environment.port, environment.host, reuse_port=True)
         log.info("Service %s listens at %s:%s", environment.name, environment.host, environment.port)
         background = [asyncio.ensure_future(_endless(work)) for work in service.background]
-        await _asked_to_end()
+        _on_end(asked.set)
+        await asked.wait()
         server.stop()
     finally:
         for task in background:
@@ -213,9 +217,24 @@ async def _endless(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1)
 
 
-async def _asked_to_end() -> None:
-    asked = asyncio.Event()
+def _interrupted_until_up() -> asyncio.Event:
+    """Have whoever tells the service to end interrupt this task; return what says that somebody did.
+
+    The driver of a database can swallow an interruption. A service that comes up all the same then ends as
+    soon as it is up.
+    """
+    asked, coming_up = asyncio.Event(), asyncio.current_task()
+    assert coming_up is not None
+
+    def interrupt() -> None:
+        asked.set()
+        coming_up.cancel()
+
+    _on_end(interrupt)
+    return asked
+
+
+def _on_end(action: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+        loop.add_signal_handler(number, action)
