@@ -20,8 +20,7 @@ from tests.support.labs import Labs
 from tests.support.postgres import private_postgres
 from tests.support.waiting import wait_until
 
-# A few in each run; a hundred by hand, with the number of the first to begin elsewhere.
-CHAOS_ROUNDS = int(os.environ.get("DAAS_CHAOS_ROUNDS", "3"))
+# A few rounds in each run; a hundred by hand, with the number of the first to begin elsewhere.
 FIRST_ROUND = int(os.environ.get("DAAS_CHAOS_FIRST", "1"))
 # How long an outage lasts at least; by hand longer than a run of all tests should take.
 OUTAGE_SECONDS = float(os.environ.get("DAAS_OUTAGE_SECONDS", "0"))
@@ -253,7 +252,8 @@ def test_whatever_is_killed_at_any_moment_leaves_all_in_order(
         try:
             portal = Portal(stack.start(), PEOPLE, things=backend.things, patience=backend.patience)
             chaos = Chaos(portal, backend, database)
-            killed = [chaos.round(number) for number in range(FIRST_ROUND, FIRST_ROUND + CHAOS_ROUNDS)]
+            rounds = int(os.environ.get("DAAS_CHAOS_ROUNDS", backend.chaos_rounds))
+            killed = [chaos.round(number) for number in range(FIRST_ROUND, FIRST_ROUND + rounds)]
             print(f"chaos on {backend.name}: {len(killed)} rounds, killed {sorted(set(killed))}")
             portal.clean()
         finally:

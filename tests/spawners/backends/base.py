@@ -15,7 +15,7 @@ class BackendUnderTest(ABC):
 
     `lab` is the folder of tests/labs that brings the backend up, empty where there is nothing to bring up;
     `patience` how many seconds anything of it may take on a busy machine; `outage` how many it is away at
-    least, for clients that give up after a while.
+    least, for clients that give up after a while; `chaos_rounds` how many parts are killed in each run.
     """
 
     name: ClassVar[str]
@@ -24,6 +24,7 @@ class BackendUnderTest(ABC):
     lab: ClassVar[str] = ""
     patience: ClassVar[float] = 30.0
     outage: ClassVar[float] = 0.0
+    chaos_rounds: ClassVar[int] = 3
     # Where the hub must listen so that a session can reach it.
     hub_ip: str = "127.0.0.1"
     as_root: bool = False

@@ -19,6 +19,8 @@ class Oar(BackendUnderTest):
     lab = "oar"
     daemons = ("Almighty", "postgres")
     patience = 120.0
+    # Its jobs take longest to start and end; chance has its server killed in the second.
+    chaos_rounds = 2
 
     def __init__(self, lab: Mapping[str, str]) -> None:
         super().__init__(lab)
