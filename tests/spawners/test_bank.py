@@ -1,88 +1,48 @@
-"""Machines are ready before anybody asks: a real hub, its bank, and machines that are processes."""
+"""Machines are ready before anybody asks: a real hub, its bank, and machines, of each place that has them."""
 
 import os
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from jupyterhub_daas.core.bank import Banked, BankedList, MachineState
-from tests.spawners.portal import PROPOSAL, Portal
-from tests.spawners.test_machine_callback import FOREIGN, call_hub, machine_portal, machine_settings
+from jupyterhub_daas.core.bank import MachineState
+from tests.spawners.banks import IDLE, Bank, processes
+from tests.spawners.portal import PROPOSAL
+from tests.spawners.test_machine_callback import FOREIGN, call_hub
+from tests.support.labs import Labs
 from tests.support.process_machines import given_to
 from tests.support.waiting import wait_until
 
 NAME, OTHER = "brave-curie", "calm-bohr"
 WANTED = {"proposal": PROPOSAL, "environment": "agent"}
-IDLE = 2
-NETWORK = "127.20.1"
+Place = Callable[[Path, Labs], AbstractContextManager[Bank]]
+PLACES: dict[str, Place] = {"processes": processes}
+
+# It builds a cloud first, and takes long: a part of its own, see scripts/test.
+if "DAAS_TEST_OPENSTACK" in os.environ:
+    from tests.spawners.cloud_bank import cloud
+
+    PLACES["openstack"] = cloud
 
 
-def bank_settings() -> dict[str, Any]:
-    """Return the settings of a portal that keeps machines ready."""
-    whole = machine_settings()
-    whole["profiles"] = {"agent": {**whole["profiles"]["agent"], "flavours": ["small", "medium"]}}
-    whole["environments"] = {"agent": whole["environments"]["agent"]}
-    whole["bank"] = {"agent": {"idle": IDLE, "most": 6, "per_minute": 1000}}
-    return whole
-
-
-class Bank:
-    """A portal with its machines."""
-
-    def __init__(self, portal: Portal, folder: Path) -> None:
-        self.portal, self.folder = portal, folder
-
-    def machines(self) -> tuple[Banked, ...]:
-        """Return what the bank has recorded."""
-        answer = self.portal.stack.call("bank", "GET", f"hubs/{self.portal.hub_id}/machines")
-        answer.raise_for_status()
-        return BankedList.model_validate(answer.json()).items
-
-    def of(self, state: MachineState) -> set[str]:
-        """Return the machines in one state."""
-        return {each.machine_id for each in self.machines() if each.state is state}
-
-    def there(self) -> set[str]:
-        """Return the machines that there are."""
-        return {each.name for each in (self.folder / "banked").iterdir()}
-
-    def rounds(self) -> int:
-        """Return how often the hub has looked after the bank."""
-        return self.portal.stack.log().count("POST /services/bank/api/v1/tend")
-
-    def is_full(self) -> bool:
-        """Tell whether as many wait as are wanted, and nothing else is about."""
-        idle = self.of(MachineState.IDLE)
-        return len(idle) == IDLE and len(self.machines()) == IDLE and self.there() == idle
-
-    def wait_full(self) -> set[str]:
-        """Wait for it; return the machines."""
-        wait_until(self.is_full, 60, what="the bank is full")
-        return self.of(MachineState.IDLE)
-
-    def made(self) -> set[str]:
-        """Return the sessions that had a machine made for them."""
-        return {each.name for each in (self.folder / "machines").iterdir()}
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bank]:
-    """A portal with a bank."""
-    folder = tmp_path_factory.mktemp("bank")
-    (folder / "stack").mkdir()
-    (folder / "stack" / "image").write_text("sha256:1")
-    with machine_portal(folder, bank_settings(), guests=["agent"], network=NETWORK) as portal:
-        yield Bank(portal, folder / "stack")
+@pytest.fixture(scope="module", params=PLACES)
+def running(
+    request: pytest.FixtureRequest, labs: Labs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bank]:
+    """A portal with a bank, of each kind of machines in turn."""
+    place: str = request.param
+    with PLACES[place](tmp_path_factory.mktemp("bank"), labs) as found:
+        yield found
 
 
 @pytest.fixture
 def bank(running: Bank) -> Iterator[Bank]:
     """The bank, full, and nobody's session."""
     running.portal.clean()
-    (running.folder / "image").write_text("sha256:1")
+    running.take_first_image()
     running.wait_full()
     yield running
     running.portal.clean()
@@ -105,7 +65,7 @@ def test_a_session_gets_a_machine_that_waits_and_the_bank_is_filled_again(bank: 
 
 def test_a_machine_that_waits_has_no_person_and_no_data(bank: Bank) -> None:
     for machine_id in bank.there():
-        place = bank.folder / "banked" / machine_id
+        place = bank.place(machine_id)
         given = given_to(place)
         assert given.keys() == {"url", "code", "ca"}
         known = "".join(file.read_text() for file in place.iterdir() if file.is_file())
@@ -131,6 +91,20 @@ def test_when_none_waits_one_is_made(bank: Bank) -> None:
     assert len(bank.of(MachineState.CLAIMED)) >= IDLE
 
 
+def test_two_who_ask_at_once_get_a_machine_each(bank: Bank) -> None:
+    before = bank.of(MachineState.IDLE)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: bank.portal.start(name, WANTED), (NAME, OTHER)))
+    for name in (NAME, OTHER):
+        bank.portal.wait_ready(name)
+        assert bank.portal.run(name, "echo works") == "works\n"
+    assert bank.of(MachineState.CLAIMED) == before
+    assert bank.made() == set()
+    for name in (NAME, OTHER):
+        bank.portal.stop(name)
+    assert not before & bank.wait_full()
+
+
 def test_machines_and_sessions_outlive_a_hub_that_is_killed(bank: Bank) -> None:
     bank.portal.start(NAME, WANTED)
     bank.portal.wait_ready(NAME)
@@ -154,32 +128,48 @@ def test_machines_and_sessions_outlive_a_hub_that_is_killed(bank: Bank) -> None:
 
 def test_a_machine_of_another_image_is_replaced(bank: Bank) -> None:
     before = bank.of(MachineState.IDLE)
-    (bank.folder / "image").write_text("sha256:2")
+    bank.take_next_image()
     wait_until(lambda: not before & bank.there(), 60, what="the old ones are gone")
     assert not before & bank.wait_full()
 
 
+def call_from_elsewhere(bank: Bank, machine_id: str, code: str = "") -> None:
+    """Ask for a machine's session from an address that is not its own."""
+    given = given_to(bank.place(machine_id))
+    status, _ = call_hub(given, "session", code or given["code"], {"secret": FOREIGN}, bank.elsewhere)
+    assert status == 403
+
+
+def wait_for_alarms(bank: Bank, request_id: str, wanted: set[str]) -> None:
+    """Wait until the audit trail has these alarms about a session or a machine."""
+
+    def alarms() -> set[str]:
+        answer = bank.portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
+        answer.raise_for_status()
+        return {each["reason"] for each in answer.json()["items"] if each["request_id"] == request_id}
+
+    wait_until(lambda: alarms() == wanted, 30, what="staff is told")
+
+
+def test_whoever_calls_with_a_waiting_machines_code_from_elsewhere_raises_an_alarm(bank: Bank) -> None:
+    machine_id = sorted(bank.there())[0]
+    for code in ("", "0" * 64):
+        call_from_elsewhere(bank, machine_id, code)
+    wait_for_alarms(bank, machine_id, {"foreign_address", "wrong_code"})
+    # The machine itself goes on, and is given to somebody.
+    assert machine_id in bank.of(MachineState.IDLE)
+
+
 def test_a_machine_that_went_away_while_it_waited_fails_no_start(bank: Bank) -> None:
-    # The hub does not hear that a guest has died; so each one is asked in vain, and one is made.
+    # A hub that does not hear of it asks one in vain. The others are dead, too: see the next test.
     for machine_id in bank.there():
-        os.killpg(int((bank.folder / "banked" / machine_id / "pid").read_text()), signal.SIGKILL)
+        bank.kill(machine_id)
     bank.portal.start(NAME, WANTED)
     bank.portal.wait_ready(NAME)
     assert bank.portal.run(NAME, "echo works") == "works\n"
 
 
-def test_whoever_calls_with_a_waiting_machines_code_from_elsewhere_raises_an_alarm(bank: Bank) -> None:
-    machine_id = sorted(bank.there())[0]
-    given = given_to(bank.folder / "banked" / machine_id)
-    for code in (given["code"], "0" * 64):
-        status, _ = call_hub(given, "session", code, {"secret": FOREIGN}, f"{NETWORK}.99")
-        assert status == 403
-
-    def alarms() -> set[str]:
-        answer = bank.portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
-        answer.raise_for_status()
-        return {each["reason"] for each in answer.json()["items"] if each["request_id"] == machine_id}
-
-    wait_until(lambda: alarms() == {"foreign_address", "wrong_code"}, 30, what="staff is told")
-    # The machine itself goes on, and is given to somebody.
-    assert machine_id in bank.of(MachineState.IDLE)
+def test_a_bank_that_keeps_none_any_more_leaves_nothing(bank: Bank) -> None:
+    # The last one here: it also clears away what the one before has killed.
+    with bank.keeping(0):
+        wait_until(lambda: not bank.machines() and not bank.left(), 60, what="all machines are gone")

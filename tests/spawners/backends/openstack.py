@@ -76,8 +76,11 @@ class OpenStack(BackendUnderTest):
 
     def things(self, hub_id: str) -> frozenset[str]:
         """Ask the cloud for servers, and for ports that were left behind."""
-        mark = f"daas-{hub_id}-"
-        ports = {each.name.removeprefix(mark) for each in self.tenant.ports() if each.name.startswith(mark)}
+        # By what they are marked with: the names of those of the hub's bank begin alike.
+        mark = f"daas-{hub_id}"
+        ports = {
+            each.name.removeprefix(f"{mark}-") for each in self.tenant.ports() if each.description == mark
+        }
         return frozenset({each.metadata[SESSION] for each in self.tenant.servers(hub_id)} | ports)
 
     def traces(self, hub_id: str, session_id: str) -> Collection[object]:
