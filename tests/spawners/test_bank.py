@@ -160,6 +160,14 @@ def test_whoever_calls_with_a_waiting_machines_code_from_elsewhere_raises_an_ala
     assert machine_id in bank.of(MachineState.IDLE)
 
 
+def test_an_alarm_about_a_machine_that_has_a_session_names_the_session(bank: Bank) -> None:
+    bank.portal.start(NAME, WANTED)
+    bank.portal.wait_ready(NAME)
+    (claimed,) = bank.of(MachineState.CLAIMED)
+    call_from_elsewhere(bank, claimed)
+    wait_for_alarms(bank, bank.portal.session_id(NAME), {"code_replayed"})
+
+
 def test_a_machine_that_went_away_while_it_waited_fails_no_start(bank: Bank) -> None:
     # A hub that does not hear of it asks one in vain. The others are dead, too: see the next test.
     for machine_id in bank.there():

@@ -66,9 +66,11 @@ class MachineHandler(CallHandler):
                 return backend
         raise NotFoundError(NO_MACHINE)
 
-    def _raise_alarm(self, session_id: str, bootstrap: Bootstrap | None, misuse: str, address: str) -> None:
+    def _raise_alarm(self, called_as: str, bootstrap: Bootstrap | None, misuse: str, address: str) -> None:
+        # A machine of the bank calls by its own id, and staff looks for the session.
+        session_id = bootstrap.session_id if bootstrap else called_as
         person = bootstrap.person if bootstrap else ""
-        name = bootstrap.name if bootstrap else f"machine {session_id}"
+        name = bootstrap.name if bootstrap else f"machine {called_as}"
         self.log.error("ALARM: session %s of %s: %s, from %s", session_id, person or "-", misuse, address)
         event = AuditEvent(
             time=datetime.now(timezone.utc),
