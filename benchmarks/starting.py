@@ -54,7 +54,9 @@ class Starts:
     def begin(self, name: str) -> None:
         """Ask for a session."""
         url = f"{self._api}/servers/{name}"
-        requests.post(url, headers=self._headers, json=self._body, timeout=PATIENCE).raise_for_status()
+        answer = requests.post(url, headers=self._headers, json=self._body, timeout=PATIENCE)
+        if not answer.ok:
+            raise RuntimeError(f"{name} is refused: {answer.text}")
 
     def servers(self) -> dict[str, Any]:
         """Return the hub's models of this person's sessions."""
@@ -108,9 +110,12 @@ def start_at_once(
     blocks.chmod(0o666)
     begin = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
+        begun = []
         for name in names:
-            pool.submit(starts.begin, name)
+            begun.append(pool.submit(starts.begin, name))
             time.sleep(APART_SECONDS)
+    for refusal in filter(None, (each.exception() for each in begun)):
+        print(refusal)
     wait_until(lambda: not starts.pending(), PATIENCE, what="nothing is under way")
     seconds = time.perf_counter() - begin
     servers = starts.servers()
