@@ -16,6 +16,7 @@ from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
 from jupyterhub_daas.spawners.backends.slurm.options import Place
 from jupyterhub_daas.spawners.backends.ticket import Ticket
+from tests.support.waiting import turn_over
 
 
 class Scheduler(Transport):
@@ -79,8 +80,7 @@ async def test_jobs_are_submitted_in_the_order_of_their_starts(scheduler: Schedu
     names = [f"job-{number}" for number in range(8)]
     tasks = [asyncio.ensure_future(session(backend)._submit(request(name))) for name in names]
     await scheduler.begun.wait()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await turn_over()
     assert scheduler.taken == []
     scheduler.go_on.set()
     assert await asyncio.gather(*tasks) == [str(number + 1) for number in range(8)]

@@ -14,6 +14,7 @@ from jupyterhub_daas.spawners.backends.kubernetes.cluster import Cluster, Refuse
 from jupyterhub_daas.spawners.backends.kubernetes.options import KubernetesOptions
 from jupyterhub_daas.spawners.backends.patience import patiently
 from tests.support.threaded_server import Server
+from tests.support.waiting import turn_over
 
 FORBIDDEN = 'pods is forbidden: User "hub" cannot list resource "pods" in API group "" in the namespace "a"'
 QUOTA = 'pods "a" is forbidden: exceeded quota: room, requested: pods=1, used: pods=2, limited: pods=2'
@@ -116,8 +117,7 @@ async def test_pods_are_made_in_the_order_in_which_sessions_were_asked_for() -> 
     backend.cluster.ask = ask  # type: ignore[method-assign]
     names = ["first", "second", "third"]
     making = [asyncio.ensure_future(backend._create(None, name)) for name in names]  # type: ignore[arg-type]
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turn_over()
     assert asked == ["first"]
     answered.set()
     await asyncio.gather(*making)

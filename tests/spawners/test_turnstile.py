@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from jupyterhub_daas.spawners.turnstile import Turnstile
+from tests.support.waiting import turn_over
 
 
 class Starts:
@@ -24,12 +25,6 @@ class Starts:
             await self.decided[number].wait()
             self.inside.discard(number)
         self.left.append(number)
-
-
-async def turn_over() -> None:
-    """Let everything happen that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_only_a_few_are_inside() -> None:

@@ -7,6 +7,8 @@ import threading
 from aiohttp import web
 from typing_extensions import Self
 
+from tests.support.waiting import turn_over
+
 
 class Server:
     """A web server on the running loop that loses no connection when it closes."""
@@ -33,10 +35,10 @@ class Server:
         # `Server._attach` fails, and nobody closes the socket), so accepting ends before
         for each in self._server.sockets:
             asyncio.get_running_loop().remove_reader(each)
-        await _take_turns()
+        await turn_over()
         self._server.close()
         await self._runner.cleanup()
-        await _take_turns()
+        await turn_over()
 
 
 class ThreadedServer:
@@ -79,9 +81,3 @@ class ThreadedServer:
     async def _listen(self) -> None:
         self._server = await Server.of(self.application(), self.port, self.trust())
         self.port = self._server.port
-
-
-async def _take_turns() -> None:
-    """Let everything that is ready, and what it makes ready, have its turn."""
-    for _ in range(10):
-        await asyncio.sleep(0)

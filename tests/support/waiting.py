@@ -34,6 +34,12 @@ async def wait_for(
         await asyncio.sleep(STEP_SECONDS)
 
 
+async def turn_over() -> None:
+    """Let everything happen that can, on this loop: for what is not to happen there is no event."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 def wait_until(condition: Callable[[], Found], timeout: float = 30.0, *, what: str = "") -> Found:
     """Do the same where no event loop runs."""
     deadline = time.monotonic() + timeout * PATIENCE
