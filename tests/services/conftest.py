@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from traitlets.config import Config
 
+from jupyterhub_daas.configure import configure
 from jupyterhub_daas.database.engine import create_engine
 from tests.support.postgres import Postgres, private_postgres
 from tests.support.stack import Stack
@@ -24,6 +26,17 @@ FAST = {
         {"lifetime_hours": 72, "idle_hours": 8},
     ],
 }
+
+
+@pytest.fixture
+def hub_config(tmp_path: Path) -> Config:
+    """The configuration of a hub that is about to start, and asks for something of its database itself."""
+    (tmp_path / "facility.yaml").write_text("people: {}\n")
+    (tmp_path / "daas.yaml").write_text("facility: {name: Lumen}\n")
+    config = Config()
+    config.JupyterHub.db_kwargs = {"pool_pre_ping": True}
+    configure(config, tmp_path / "daas.yaml", state=tmp_path / "state")
+    return config
 
 
 @pytest.fixture(scope="session")

@@ -2,47 +2,44 @@
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import pytest
 from jupyterhub import orm
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 from traitlets.config import Config
 
-from jupyterhub_daas.configure import configure
+
+@contextmanager
+def opened(hub_config: Config, file: Path) -> Iterator[Session]:
+    """Open a file as the hub does."""
+    db: Session = orm.new_session_factory(f"sqlite:///{file}", **hub_config.JupyterHub.db_kwargs)()
+    try:
+        yield db
+    finally:
+        db.close()
+        db.get_bind().dispose()
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Config:
-    """The configuration of a hub that asks for something of its database itself."""
-    (tmp_path / "facility.yaml").write_text("people: {}\n")
-    (tmp_path / "daas.yaml").write_text("facility: {name: Lumen}\n")
-    config = Config()
-    config.JupyterHub.db_kwargs = {"pool_pre_ping": True}
-    configure(config, tmp_path / "daas.yaml", state=tmp_path / "state")
-    return config
+def test_an_sqlite_file_is_written_ahead_and_safely(hub_config: Config, tmp_path: Path) -> None:
+    with opened(hub_config, tmp_path / "hub.sqlite") as db:
+        assert db.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        full = 2
+        assert db.execute(text("PRAGMA synchronous")).scalar() == full
 
 
-def test_an_sqlite_file_is_written_ahead_and_safely(hub: Config, tmp_path: Path) -> None:
-    db = orm.new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite", **hub.JupyterHub.db_kwargs)()
-    assert db.execute(text("PRAGMA journal_mode")).scalar() == "wal"
-    full = 2
-    assert db.execute(text("PRAGMA synchronous")).scalar() == full
-    db.close()
-    db.get_bind().dispose()
+def test_what_a_killed_hub_left_is_in_the_file_at_the_next_start(hub_config: Config, tmp_path: Path) -> None:
+    file, copy = tmp_path / "hub.sqlite", tmp_path / "copy.sqlite"
+    with closing(sqlite3.connect(file)) as left:
+        left.executescript("PRAGMA journal_mode=WAL; CREATE TABLE kept (name); INSERT INTO kept VALUES ('x')")
+        assert (tmp_path / "hub.sqlite-wal").stat().st_size
+        with opened(hub_config, file):
+            shutil.copy(file, copy)
+    with closing(sqlite3.connect(copy)) as found:
+        assert found.execute("SELECT name FROM kept").fetchall() == [("x",)]
 
 
-def test_what_a_killed_hub_left_is_in_the_file_at_the_next_start(hub: Config, tmp_path: Path) -> None:
-    left = sqlite3.connect(tmp_path / "hub.sqlite")
-    left.executescript("PRAGMA journal_mode=WAL; CREATE TABLE kept (name); INSERT INTO kept VALUES ('x')")
-    assert (tmp_path / "hub.sqlite-wal").stat().st_size
-    orm.new_session_factory(f"sqlite:///{tmp_path}/hub.sqlite", **hub.JupyterHub.db_kwargs)
-    shutil.copy(tmp_path / "hub.sqlite", tmp_path / "copy.sqlite")
-    left.close()
-    copy = sqlite3.connect(tmp_path / "copy.sqlite")
-    assert copy.execute("SELECT name FROM kept").fetchall() == [("x",)]
-    copy.close()
-
-
-def test_what_the_site_asks_for_is_kept(hub: Config) -> None:
-    assert hub.JupyterHub.db_kwargs["pool_pre_ping"] is True
+def test_what_the_site_asks_for_is_kept(hub_config: Config) -> None:
+    assert hub_config.JupyterHub.db_kwargs["pool_pre_ping"] is True

@@ -1,23 +1,16 @@
 """A service's port is nobody else's from the moment when the hub chose it."""
 
 import socket
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from traitlets.config import Config
 
-from jupyterhub_daas.configure import configure
-
 
 @pytest.fixture
-def ports(tmp_path: Path) -> list[int]:
+def ports(hub_config: Config) -> list[int]:
     """The ports of the services of a hub that is about to start."""
-    (tmp_path / "facility.yaml").write_text("people: {}\n")
-    (tmp_path / "daas.yaml").write_text("facility: {name: Lumen}\n")
-    config = Config()
-    configure(config, tmp_path / "daas.yaml", state=tmp_path / "state")
-    return [urlsplit(each["url"]).port or 0 for each in config.JupyterHub.services if each.get("url")]
+    return [urlsplit(each["url"]).port or 0 for each in hub_config.JupyterHub.services if each.get("url")]
 
 
 def test_nobody_else_can_take_a_port_before_its_service_is_up(ports: list[int]) -> None:
