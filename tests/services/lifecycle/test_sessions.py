@@ -102,13 +102,13 @@ def test_lifetimes_by_role_and_flavour_end_sessions(sessions: Sessions) -> None:
 
     # Of two, one is about to end; what she does not reload her page for comes by itself.
     browser, url = sessions.stack.login("amara"), f"{sessions.stack.url}/hub/home"
-    warned = wait_until(lambda: browser.get(url, timeout=30).text.count("its time is almost over"), 60)
+    warned = wait_until(lambda: browser.get(url, timeout=30).text.count("its time is almost over"), 30)
     assert warned == 1
     assert sessions.own("amara")["items"][0]["warning"] == "expired"
 
     wait_until(lambda: not sessions.model("amara", "brave-curie").get("started"), 40, what="it has ended")
     assert datetime.now(timezone.utc) >= expires
-    wait_until(lambda: sessions.held("amara") == ["calm-bohr"], 30, what="it holds nothing")
+    wait_until(lambda: sessions.held("amara") == ["calm-bohr"], 10, what="it holds nothing")
     assert sessions.reasons("amara") == {"brave-curie": "expired"}
     assert [each["session"] for each in sessions.own("amara")["items"]] == ["calm-bohr"]
     # The same flavour with another role, and the same role with another flavour, go on.
@@ -130,7 +130,7 @@ def test_idle_limits_by_flavour_end_sessions(sessions: Sessions) -> None:
 
 def test_a_person_reads_when_an_idle_session_would_end(sessions: Sessions) -> None:
     sessions.start("amara", "fine-planck", "small", "20180301")
-    own = wait_until(lambda: [each for each in sessions.own("amara")["items"] if each["last_activity"]], 30)[
+    own = wait_until(lambda: [each for each in sessions.own("amara")["items"] if each["last_activity"]], 10)[
         0
     ]
     ends = moment(own["ends_at"]) - moment(own["last_activity"])
@@ -155,10 +155,10 @@ def test_a_block_ends_running_sessions_and_denies_new_ones(sessions: Sessions) -
             timeout=60,
         )
         assert 400 <= refused.status_code < 500
-        wait_until(lambda: sessions.held("amara") == [], 30, what="it holds nothing")
+        wait_until(lambda: sessions.held("amara") == [], 10, what="it holds nothing")
     finally:
         stack.call("accounts", "DELETE", "people/amara/block").raise_for_status()
-    wait_until(lambda: sessions.reasons("amara").get("glad-fermi") == "blocked", 30)
+    wait_until(lambda: sessions.reasons("amara").get("glad-fermi") == "blocked", 10)
 
 
 def test_staff_ends_all_sessions_of_a_person(sessions: Sessions) -> None:
@@ -247,7 +247,7 @@ def test_nothing_is_ended_while_a_service_does_not_answer(sessions: Sessions) ->
     with frozen(_pid_of(sessions.stack, service)):
         skipped = f"The {service} service does not answer"
         before = sessions.stack.log().count(skipped)
-        wait_until(lambda: datetime.now(timezone.utc) > expires, 60, what="it has expired")
+        wait_until(lambda: datetime.now(timezone.utc) > expires, 20, what="it has expired")
         wait_until(lambda: sessions.stack.log().count(skipped) >= before + 1, 30, what="a round is skipped")
         assert sessions.ready("amara", "proud-siegbahn")
         answer = sessions.stack.call("lifecycle", "POST", "reconcile")
