@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.errors import SessionLostError
 from jupyterhub_daas.spawners.backends.batch.accounts import JobAccount
 from jupyterhub_daas.spawners.backends.batch.jobs import Job, JobRequest, Phase
@@ -16,6 +18,7 @@ from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
 from jupyterhub_daas.spawners.backends.slurm.options import Place
 from jupyterhub_daas.spawners.backends.ticket import Ticket
+from jupyterhub_daas.spawners.turnstile import Turnstile
 from tests.support.waiting import turn_over
 
 
@@ -56,6 +59,8 @@ def backend(scheduler: Scheduler) -> Any:
     """Return a backend as far as its sessions' jobs are concerned."""
     return SimpleNamespace(
         transport=scheduler,
+        witness=asyncio.Future,
+        lookups=Turnstile(8),
         watch=Watch(scheduler, 0.01),
         submissions=asyncio.Lock(),
         options=BatchOptions(),
@@ -84,6 +89,37 @@ async def test_jobs_are_submitted_in_the_order_of_their_starts(scheduler: Schedu
     assert scheduler.taken == []
     scheduler.go_on.set()
     assert await asyncio.gather(*tasks) == [str(number + 1) for number in range(8)]
+    assert scheduler.taken == names
+
+
+class Started(BatchSession):
+    """A session whose job has its port as soon as it is submitted."""
+
+    def _prepare(self, launch: Any, account: JobAccount) -> JobRequest:
+        return request(account.name)
+
+    def _keep(self) -> None: ...
+
+    async def _wait_for_port(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
+
+async def test_a_job_whose_account_is_found_late_is_still_submitted_first(
+    scheduler: Scheduler, backend: Any
+) -> None:
+    scheduler.go_on.set()
+    names = [f"job-{number}" for number in range(4)]
+    found = {name: asyncio.Future[JobAccount]() for name in names}
+    backend.account_of = lambda person: found[person.username]
+    sessions = [Started(backend=backend, user=SimpleNamespace(name=name)) for name in names]
+    for name, each in zip(names, sessions, strict=True):
+        each.launch = Launch.model_construct(person=Person.model_construct(username=name))
+    starts = [asyncio.ensure_future(each.start()) for each in sessions]
+    for number in (3, 1, 2, 0):
+        await turn_over()
+        assert scheduler.taken == []
+        found[names[number]].set_result(JobAccount(names[number], 1000, 1000))
+    await asyncio.gather(*starts)
     assert scheduler.taken == names
 
 

@@ -28,8 +28,10 @@ from jupyterhub_daas.spawners.backends.batch.options import BatchOptions, BatchP
 from jupyterhub_daas.spawners.backends.batch.session import BatchSession
 from jupyterhub_daas.spawners.backends.batch.transport import Transport
 from jupyterhub_daas.spawners.backends.batch.watch import Watch
+from jupyterhub_daas.spawners.turnstile import Turnstile
 
 MIB = 1 << 20
+LOOKUPS_AT_ONCE = 8
 # Where jobs keep their logs, in the person's home.
 OWN = ".daas"
 
@@ -47,6 +49,8 @@ class BatchBackend(Backend):
     def __init__(self, *, hub_id: str, shared_account: bool, options: Mapping[str, Any]) -> None:
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self._witness: asyncio.Future[Any] | None = None
+        # Accounts are looked up several at once, and jobs submitted in the order of their starts.
+        self.lookups = Turnstile(LOOKUPS_AT_ONCE)
         self.submissions = asyncio.Lock()
         # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], Placed]] = {}

@@ -84,7 +84,8 @@ class BatchSession(Spawner):  # type: ignore[misc]  # jupyterhub ships no types
         submission: asyncio.Future[str] | None = None
         hub_ends = self._batch.witness()
         try:
-            account = await self._batch.account_of(launch.person)
+            async with self._batch.lookups.passing():
+                account = await self._batch.account_of(launch.person)
             request = self._prepare(launch, account)
             self.tell(WAITING - 3, "Asking the cluster for a place")
             submission = asyncio.ensure_future(self._submit(request))
