@@ -29,6 +29,8 @@ runs() {
 install_podman() {
   local missing
   ((EUID == 0)) || die 'needs root: limits of containers of others need version 2 of cgroups'
+  # The installation, too, puts passing files there.
+  mkdir -p "$TMPDIR"
   mapfile -t missing < <(missing_packages podman=podman runc=runc conmon=conmon mmdebstrap=mmdebstrap ip=iproute2)
   [[ -x /usr/lib/podman/netavark ]] || missing+=(netavark)
   ((${#missing[@]} == 0)) || install_packages "${missing[@]}" >&2
