@@ -6,12 +6,13 @@ Made once per hub process, and checked whole before anything starts.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from traitlets.config import Config
 
 from jupyterhub_daas.clients import AccountsClient, ProposalsClient, QuotasClient
 from jupyterhub_daas.clients.bank import BankClient
+from jupyterhub_daas.clients.base import ServiceClient
 from jupyterhub_daas.clients.recorder import AuditRecorder
 from jupyterhub_daas.core.catalogue import Catalogue
 from jupyterhub_daas.core.settings import Settings
@@ -20,6 +21,8 @@ from jupyterhub_daas.spawners.availability import Availabilities, flavours_on
 from jupyterhub_daas.spawners.backends.base import Backend, parse_options
 from jupyterhub_daas.spawners.turnstile import Turnstile
 from jupyterhub_daas.spawners.waiting import LineOptions, WaitingLine
+
+AnyClient = TypeVar("AnyClient", bound=ServiceClient)
 
 KNOWN = {
     "local": "jupyterhub_daas.spawners.backends.local:LocalBackend",
@@ -46,6 +49,9 @@ OUTER_ONLY = (
 # How many starts are decided at once; the others wait in the order in which they came. All of a class that
 # starts together would otherwise keep each question waiting until its time is over.
 DECIDED_AT_ONCE = 8
+# How long a service may take for what the hub asks: more than services give each other, so that the one that
+# is missing gets named, and enough for the first of a class whose starts keep the hub's loop busy.
+DEADLINE_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -102,17 +108,21 @@ def build_deployment(
             )
     if settings.bank:
         _need_services(("bank",), service_urls)
+
+    def client(cls: type[AnyClient]) -> AnyClient:
+        return cls(service_urls[cls.service], service_token, deadline=DEADLINE_SECONDS)
+
     return Deployment(
         hub_id=hub_id,
         settings=settings,
         catalogue=catalogue,
-        proposals=ProposalsClient(service_urls["proposals"], service_token),
-        accounts=AccountsClient(service_urls["accounts"], service_token),
-        quotas=QuotasClient(service_urls["quotas"], service_token),
-        audit=AuditRecorder(AccountsClient(service_urls["accounts"], service_token)),
+        proposals=client(ProposalsClient),
+        accounts=client(AccountsClient),
+        quotas=client(QuotasClient),
+        audit=AuditRecorder(client(AccountsClient)),
         backends=built,
         lines=lines,
-        bank=BankClient(service_urls["bank"], service_token) if settings.bank else None,
+        bank=client(BankClient) if settings.bank else None,
     )
 
 

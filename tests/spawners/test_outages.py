@@ -1,10 +1,12 @@
 """A service that is away: starts are refused with the part that is missing, and running sessions go on."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from jupyterhub_daas.clients.base import DEADLINE_SECONDS
 from tests.spawners.portal import PROPOSAL, WANTED, Portal, quiet_log, rows
 from tests.support.frozen import frozen
 from tests.support.stack import xsrf_of
@@ -42,6 +44,15 @@ def test_a_start_is_refused_while_a_service_is_silent(portal: Portal, service: s
         answer = portal.start(NAME)
         assert answer.status_code in (201, 202), answer.text
         portal.wait_ready(NAME)
+
+
+def test_a_start_outlasts_a_pause_of_a_service(portal: Portal) -> None:
+    """As long as those may be busy with many starts at once; services give up on each other by then."""
+    with silent(portal, "accounts"):
+        begun = time.monotonic()
+        assert portal.start(NAME).status_code == 202
+        wait_until(lambda: time.monotonic() > begun + DEADLINE_SECONDS, 2 * DEADLINE_SECONDS)
+    portal.wait_ready(NAME)
 
 
 def test_the_progress_page_of_a_late_refusal_says_why(portal: Portal) -> None:
