@@ -6,8 +6,8 @@ Two hubs run side by side, ours with all services and one that is as JupyterHub 
 small web server, in turn, so that what else the machine does falls on both: on the machine against the
 LocalProcessSpawner, or as pods of one image, in one namespace of the lab's cluster, against the KubeSpawner
 (`pip install '.[benchmarks]'`). Then, if asked for, many are started at once on ours: are all served, in
-which order, and for how long was the hub's loop ever busy with one thing. Traffic goes to loopback and the
-lab's own network only.
+which order, and for how long was the hub's loop ever busy with one thing. The cluster gives way to the hubs:
+anywhere else it has machines of its own. Traffic goes to loopback and the lab's own network only.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from benchmarks.starting import (
     TIMED_LOOP,
     WANTED,
     Starts,
+    elsewhere,
     measure_in_turn,
     sentence,
     start_at_once,
@@ -110,7 +111,10 @@ def local(folder: Path) -> Iterator[Hubs]:
 @contextmanager
 def kubernetes(folder: Path) -> Iterator[Hubs]:
     """Yield both hubs, with pods as their sessions; both have the account that we ship."""
-    with lab("kubernetes") as variables, closing(Kubernetes(variables)) as backend:
+    with ExitStack() as stack:
+        with elsewhere():
+            variables = stack.enter_context(lab("kubernetes"))
+        backend = stack.enter_context(closing(Kubernetes(variables)))
         command = ["/usr/bin/python3", "-c", SERVER]
         image = variables["DAAS_TEST_IMAGE"]
         given = backend.settings()
