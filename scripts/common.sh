@@ -46,6 +46,8 @@ find_python() {
   local each
   for each in ${DAAS_PYTHON:-} python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
     each=$(command -v "$each") || continue
+    # An activated environment of ours is what is made with it.
+    [[ -z ${venv:-} || $each != "$venv"/* ]] || continue
     if run "$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
       python=$(run "$each" -c 'import sys; print(sys.executable)')
       return 0
