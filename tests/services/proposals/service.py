@@ -151,7 +151,7 @@ class ProposalsProcess:
         self.root = f"http://127.0.0.1:{port}/services/proposals/"
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.environ.get("DAAS_TEST_PYTHONPATH", str(ROOT)),
             "JUPYTERHUB_SERVICE_NAME": "proposals",
             "JUPYTERHUB_SERVICE_PREFIX": "/services/proposals/",
             "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
