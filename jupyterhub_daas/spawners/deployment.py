@@ -46,9 +46,6 @@ OUTER_ONLY = (
 )
 
 
-# How many starts are decided at once; the others wait in the order in which they came. All of a class that
-# starts together would otherwise keep each question waiting until its time is over.
-DECIDED_AT_ONCE = 8
 # How long a service may take for what the hub asks: more than services give each other, so that the one that
 # is missing gets named, and enough for the first of a class whose starts keep the hub's loop busy.
 DEADLINE_SECONDS = 12.0
@@ -69,7 +66,8 @@ class Deployment:
     lines: Mapping[str, WaitingLine]
     # None where no machines are kept ready.
     bank: BankClient | None = None
-    decisions: Turnstile = field(default_factory=lambda: Turnstile(DECIDED_AT_ONCE))
+    # All of a class that starts together would otherwise keep each question waiting until its time is over.
+    decisions: Turnstile = field(default_factory=Turnstile)
 
 
 def build_deployment(

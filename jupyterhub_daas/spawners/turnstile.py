@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+AT_ONCE = 8
 # Nobody waits longer than this for the trouble of another.
 PATIENCE_SECONDS = 5.0
 
@@ -11,7 +12,7 @@ PATIENCE_SECONDS = 5.0
 class Turnstile:
     """Let `width` in at once; whoever has passed leaves after all who came before, or after a few seconds."""
 
-    def __init__(self, width: int, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, width: int = AT_ONCE, patience: float = PATIENCE_SECONDS) -> None:
         self._places, self._patience = asyncio.Semaphore(width), patience
         self._last: asyncio.Future[None] | None = None
 

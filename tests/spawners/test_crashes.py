@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from jupyterhub_daas.core.names import ADJECTIVES
-from jupyterhub_daas.spawners.deployment import DECIDED_AT_ONCE
+from jupyterhub_daas.spawners.turnstile import AT_ONCE
 from tests.spawners.halts import ENDING, HALTS, STARTING, halt, halted, names_of, wait_halted
 from tests.spawners.portal import WANTED, Portal, small_settings
 from tests.support.stack import Stack
@@ -94,7 +94,7 @@ def test_a_hub_killed_at_any_step_of_a_start_leaves_all_in_order(portal: Portal)
 
 def test_starts_are_decided_a_few_at_a_time(portal: Portal) -> None:
     """So a whole class that starts at once keeps no question waiting until its time is over."""
-    halts = names_of(["before the gate"] * (DECIDED_AT_ONCE + 4))
+    halts = names_of(["before the gate"] * (AT_ONCE + 4))
     folder = portal.stack.folder
     halt(folder, halts)
 
@@ -105,8 +105,8 @@ def test_starts_are_decided_a_few_at_a_time(portal: Portal) -> None:
         for name in halts:
             pool.submit(start, portal, name)
         wait_until(lambda: under_way() == len(halts), 60, what="all were asked for")
-        wait_until(lambda: len(halted(folder)) >= DECIDED_AT_ONCE, 60, what="some are decided")
-        assert len(halted(folder)) == DECIDED_AT_ONCE
+        wait_until(lambda: len(halted(folder)) >= AT_ONCE, 60, what="some are decided")
+        assert len(halted(folder)) == AT_ONCE
         portal.stack.kill_hub()
     crash(portal)
     wait_until(portal.is_settled, 60, what="hub, backend and quotas agree")

@@ -31,7 +31,6 @@ from jupyterhub_daas.spawners.backends.batch.watch import Watch
 from jupyterhub_daas.spawners.turnstile import Turnstile
 
 MIB = 1 << 20
-LOOKUPS_AT_ONCE = 8
 # Where jobs keep their logs, in the person's home.
 OWN = ".daas"
 
@@ -50,7 +49,7 @@ class BatchBackend(Backend):
         super().__init__(hub_id=hub_id, shared_account=shared_account, options=options)
         self._witness: asyncio.Future[Any] | None = None
         # Accounts are looked up several at once, and jobs submitted in the order of their starts.
-        self.lookups = Turnstile(LOOKUPS_AT_ONCE)
+        self.lookups = Turnstile()
         self.submissions = asyncio.Lock()
         # Where sessions of a flavour may go, by profile: a profile names places, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], Placed]] = {}

@@ -46,6 +46,7 @@ from jupyterhub_daas.spawners.backends.kubernetes.pod import (
 )
 from jupyterhub_daas.spawners.backends.kubernetes.session import KubernetesSession
 from jupyterhub_daas.spawners.backends.patience import patiently
+from jupyterhub_daas.spawners.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class KubernetesBackend(Backend):
         # Where sessions of a flavour may go, by profile: a profile names nodes, a flavour does not.
         self._offers: dict[str, tuple[tuple[str, ...], PodOptions]] = {}
         self._logs = KeptLogs()
+        self._lookups = Turnstile()
         self._making = asyncio.Lock()
 
     def child_classes(self) -> tuple[type[KubernetesSession], ...]:
@@ -129,6 +131,9 @@ class KubernetesBackend(Backend):
         self.pods.begin()
         self._events.begin()
         own, person = self._own(launch), launch.person
+        # Looked up several at once; then pods are made in the order in which they were asked for.
+        async with self._lookups.passing():
+            groups = await asyncio.to_thread(groups_of, person, self.options.groups)
         home = home_of(self.options, person.username)
         pod_options = own.over(self.options)
         pod = build_pod(
@@ -146,7 +151,7 @@ class KubernetesBackend(Backend):
                 "LOGNAME": person.username,
                 "DAAS_FOLDER": f"{home}/proposals/{launch.proposal}",
             },
-            groups=await asyncio.to_thread(groups_of, person, self.options.groups),
+            groups=groups,
         )
         made = await patiently(lambda: self._create(launch, pod), child.start_timeout)
         secret = build_secret(made, child.api_token)
@@ -154,7 +159,6 @@ class KubernetesBackend(Backend):
 
     async def _create(self, launch: Launch, pod: Object) -> Object:
         try:
-            # One after the other: the cluster gets them in the order in which they were asked for.
             async with self._making:
                 made: Object = await self.cluster.ask("create_namespaced_pod", body=pod)
         except Refused as refused:
