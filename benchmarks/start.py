@@ -25,8 +25,8 @@ from benchmarks.starting import (
     PERSON,
     TIMED_LOOP,
     WANTED,
+    Elsewhere,
     Starts,
-    elsewhere,
     measure_in_turn,
     sentence,
     start_at_once,
@@ -112,7 +112,8 @@ def local(folder: Path) -> Iterator[Hubs]:
 def kubernetes(folder: Path) -> Iterator[Hubs]:
     """Yield both hubs, with pods as their sessions; both have the account that we ship."""
     with ExitStack() as stack:
-        with elsewhere():
+        elsewhere = stack.enter_context(closing(Elsewhere()))
+        with elsewhere.inside():
             variables = stack.enter_context(lab("kubernetes"))
         backend = stack.enter_context(closing(Kubernetes(variables)))
         command = ["/usr/bin/python3", "-c", SERVER]

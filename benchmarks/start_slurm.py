@@ -23,10 +23,10 @@ from pathlib import Path
 from benchmarks.measuring import median, report
 from benchmarks.start import SERVER
 from benchmarks.starting import (
-    LOWER,
     PERSON,
     TIMED_LOOP,
     WANTED,
+    Elsewhere,
     Starts,
     measure_in_turn,
     sentence,
@@ -100,14 +100,15 @@ def start_many(lab: SlurmLab, starts: Starts, count: int) -> dict[str, float]:
     return {**start_at_once(starts, count, order_of), "questions_per_second": round(rate[0], 2)}
 
 
-def bring_up(folder: Path, command: list[str]) -> tuple[SlurmLab, Stack, Stack]:
+def bring_up(folder: Path, command: list[str], elsewhere: Elsewhere) -> tuple[SlurmLab, Stack, Stack]:
     """Start the cluster, and make both hubs; all is one unprivileged account's."""
     prefix, uid = unprivileged()
     place = folder / "lab"
     place.mkdir()
     let_pass(place)
     os.chown(place, uid, -1)
-    lab = SlurmLab(place, prefix=["nice", "-n", str(LOWER), *prefix], cpus=CPUS).start()
+    with elsewhere.inside():
+        lab = SlurmLab(place, prefix=prefix, cpus=CPUS).start()
     profile = {"environment": "jupyter", "backend": "slurm", "flavours": ["small"]}
     small = {"title": "Small", "cpus": 1, "memory": "512M"}
     backends = {"slurm": slurm_backend(lab, homes=str(folder / "ours" / "homes"))}
@@ -145,7 +146,8 @@ def main() -> None:
         command = [str(script)]
         # batchspawner knows only people who have an account here.
         account = pwd.getpwuid(unprivileged()[1]).pw_name
-        lab, ours, bare = bring_up(folder, command)
+        elsewhere = Elsewhere()
+        lab, ours, bare = bring_up(folder, command, elsewhere)
         try:
             ours.start()
             bare.start()
@@ -158,6 +160,7 @@ def main() -> None:
             ours.stop()
             bare.stop()
             lab.stop()
+            elsewhere.close()
     # The first of each warms the hubs up.
     own_ms, peer_ms = median(times[0][1:]), median(times[1][1:])
     ratio = round(own_ms / peer_ms, 3)
