@@ -3,7 +3,7 @@
 import os
 import secrets
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,18 +86,30 @@ def upload(lab: OpenStack, name: str, content: bytes) -> Any:
 
 
 @contextmanager
-def cloud(folder: Path, labs: Labs) -> Iterator[Bank]:
-    """Yield a portal whose machines are those of the lab's cloud, in a project of its own."""
+def cloud(
+    folder: Path,
+    labs: Labs,
+    *,
+    rule: Mapping[str, Any] = RULE,
+    others: Collection[str] = (),
+    extra: str = "",
+    **settings: Any,
+) -> Iterator[CloudBank]:
+    """Yield a portal whose machines are those of the lab's cloud, in a project of its own.
+
+    `others` are environments of which the bank has no machines; `settings` replace parts of the portal's.
+    """
     with closing(OpenStack(labs.up("openstack"))) as lab:
         image = f"analysis-{secrets.token_hex(4)}"
         first = upload(lab, image, b"1")
         given = lab.settings()
         profile = given["profiles"]["works"]
         options = {**profile["options"], "image": image, "allow_name": True}
-        given["environments"] = {"agent": {"title": "Agent", "kind": "vm"}}
-        given["profiles"] = {"agent": {**profile, "environment": "agent", "options": options}}
-        given["bank"] = {"agent": RULE}
-        stack = lab.build_stack(folder, **given)
+        names = ("agent", *others)
+        given["environments"] = {name: {"title": name.title(), "kind": "vm"} for name in names}
+        given["profiles"] = {name: {**profile, "environment": name, "options": options} for name in names}
+        given["bank"] = {"agent": dict(rule)}
+        stack = lab.build_stack(folder, extra=extra, **{**given, **settings})
         try:
             portal = Portal(stack.start(), things=lab.things, patience=lab.patience)
             yield CloudBank(portal, lab, first)

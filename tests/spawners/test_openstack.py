@@ -6,26 +6,20 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour
-from jupyterhub_daas.core.launch import Launch
-from jupyterhub_daas.core.people import Person, Role
+from jupyterhub_daas.core.catalogue import Flavour
+from jupyterhub_daas.core.people import Role
 from jupyterhub_daas.errors import BackendError, BackendUnavailableError, NoCapacityError
-from jupyterhub_daas.spawners.backends.machines import Bootstrap
 from jupyterhub_daas.spawners.backends.openstack import OpenStackBackend
-from jupyterhub_daas.spawners.backends.openstack.session import OpenStackSession
 from tests.spawners.backends.openstack import OpenStack
+from tests.spawners.cloud_sessions import NAME, SIZES, backend, built, child, launch
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
+from tests.spawners.test_machine_callback import FOREIGN, call_hub
 from tests.support.labs import Labs
+from tests.support.process_machines import given_to
 from tests.support.waiting import wait_for, wait_until
-
-NAME = "brave-curie"
-HUB_URL = "https://portal.example/hub/"
-SIZES = {"small": (1, 128), "medium": (2, 256), "nowhere": (1, 128), "absurd": (1, 128)}
 
 
 @pytest.fixture(scope="module")
@@ -62,63 +56,6 @@ async def seen(running: Portal, lab: OpenStack, tmp_path: Path) -> AsyncIterator
     found = backend(lab, tmp_path, hub_id=running.hub_id)
     yield found
     found.cloud.close()
-
-
-def backend(lab: OpenStack, folder: Path, *, hub_id: str = "", **more: Any) -> OpenStackBackend:
-    """Return a backend of a hub that does not run."""
-    options = {
-        "cloud": "lab",
-        "clouds_file": str(lab.tenant.write_clouds(folder)),
-        "hub_url": HUB_URL,
-        "network": lab.lab_variables["DAAS_TEST_OS_NETWORK"],
-        "interval_seconds": 0.5,
-        "request_seconds": 60,
-        **more,
-    }
-    return OpenStackBackend(hub_id=hub_id or secrets.token_hex(4), shared_account=False, options=options)
-
-
-def launch(lab: OpenStack, flavour: str = "small", **more: Any) -> Launch:
-    """Return a start."""
-    cpus, memory = SIZES[flavour]
-    given = {
-        "session_id": secrets.token_hex(8),
-        "session": NAME,
-        "person": Person(username="amara", uid=20001, gid=20001),
-        "proposal": PROPOSAL,
-        "environment": Environment(key="jupyter", title="Jupyter", kind=EnvironmentKind.JUPYTER),
-        "backend": "openstack",
-        "profile": "jupyter",
-        "flavour": Flavour(key=flavour, title=flavour, cpus=cpus, memory=memory << 20),
-        "options": {"image": lab.image},
-        **more,
-    }
-    return Launch(**given)
-
-
-def child(wanted: Launch) -> OpenStackSession:
-    """Return what of a session's spawner the making of its machine needs."""
-    environment = {
-        "JUPYTERHUB_API_URL": "http://10.0.0.1:8081/hub/api",
-        "JUPYTERHUB_API_TOKEN": "the-token-of-the-session",
-        "JUPYTERHUB_ACTIVITY_URL": "http://10.0.0.1:8081/hub/api/users/amara/activity",
-        "JUPYTERHUB_SERVICE_PREFIX": "/user/amara/brave-curie/",
-    }
-    bootstrap = Bootstrap(wanted.session_id, name=NAME, person="amara", keep=lambda: None)
-    found = SimpleNamespace(
-        bootstrap=bootstrap, build_seconds=120.0, start_seconds=60.0, get_env=lambda: environment
-    )
-    return cast(OpenStackSession, found)
-
-
-async def built(found: OpenStackBackend, session_id: str) -> Any:
-    """Wait until the cloud built a machine, or gave it up; return it."""
-
-    async def over() -> Any:
-        machine = await found.look(session_id, since=asyncio.get_running_loop().time())
-        return machine if machine is not None and machine.phase.value != "building" else None
-
-    return await wait_for(over, 120, what="the machine is built")
 
 
 def refusal(portal: Portal, **more: str) -> str:
@@ -309,6 +246,38 @@ def test_a_machine_that_never_reports_is_given_up(portal: Portal, lab: OpenStack
             message = portal.refusal(NAME, {"proposal": PROPOSAL, "environment": "never"})
         assert "never reported" in message
         wait_until(lambda: not portal.living() and not portal.held("amara"), portal.patience)
+
+
+# --- a code that is used against the rules
+
+
+def test_whoever_asks_again_for_a_session_gets_nothing_and_staff_is_told(
+    portal: Portal, lab: OpenStack
+) -> None:
+    session_id = start(portal)
+    (server,) = lab.tenant.servers(portal.hub_id)
+    place = lab.cloud.folder / "guests" / server.id
+    given = given_to(place)
+    # From elsewhere, and from the machine itself, whose agent is started once more.
+    status, _ = call_hub(given, "session", given["code"], {"secret": FOREIGN}, lab.cloud.hub_ip)
+    assert status == 403
+    again = lab.cloud.inside(
+        server.id,
+        "cat >/run/daas/bootstrap.json && exec /usr/bin/python3 -I /opt/daas/daas_agent.py",
+        given=json.dumps(given),
+    )
+    assert again.returncode == 1
+    assert "the hub answered 403" in again.stderr
+    assert portal.run(NAME, "echo goes on") == "goes on\n"
+
+    def alarms() -> list[tuple[str, str]]:
+        answer = portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
+        found = [each for each in answer.json()["items"] if each["request_id"] == session_id]
+        return sorted((each["reason"], each["actor"]["name"]) for each in found)
+
+    (address,) = [each["addr"] for entries in server.addresses.values() for each in entries]
+    told = sorted(("code_replayed", each) for each in (lab.cloud.hub_ip, address))
+    wait_until(lambda: alarms() == told, what="staff is told")
 
 
 # --- a cloud that is ill

@@ -42,9 +42,7 @@ class Tenant:
             identity.assign_project_role_to_user(project=self.project, user=self.user, role=found)
         lab.admin.compute.update_quota_set(self.project.id, **{"instances": 30, "cores": 60, **quotas})
         self.cloud = self._connect()
-        self.credential = self.cloud.identity.create_application_credential(
-            user=self.user.id, name="hub", roles=[{"name": "member"}]
-        )
+        self.credential = self._create_credential("hub")
 
     def _auth(self) -> dict[str, str]:
         return {"auth_url": self._lab.admin.config.auth["auth_url"]}
@@ -61,6 +59,17 @@ class Tenant:
                 "project_id": self.project.id,
                 "user_domain_id": "default",
             },
+        )
+
+    def replace_credential(self) -> None:
+        """Give the hub another credential; the one that it had is good for nothing any more."""
+        before = self.credential
+        self.credential = self._create_credential("next")
+        self.cloud.identity.delete_application_credential(self.user.id, before)
+
+    def _create_credential(self, name: str) -> Any:
+        return self.cloud.identity.create_application_credential(
+            user=self.user.id, name=name, roles=[{"name": "member"}]
         )
 
     def write_clouds(self, folder: Path) -> Path:
@@ -133,6 +142,14 @@ class OpenStackLab:
         found = self.admin.image.find_image(self.variables["DAAS_TEST_OS_IMAGE"], ignore_missing=False)
         return f"{found.name}@{found.hash_algo}:{found.hash_value}"
 
+    def withdraw(self, token: str) -> None:
+        """Have a token be good for nothing any more, as one whose time is over."""
+        self.admin.session.delete(
+            "/auth/tokens",
+            endpoint_filter={"service_type": "identity", "interface": "public"},
+            headers={"X-Subject-Token": token},
+        )
+
     def guest_pid(self, server_id: str) -> int | None:
         """Return the first process of a server's machine; None if that is off."""
         with suppress(OSError, ValueError):
@@ -140,6 +157,15 @@ class OpenStackLab:
             if server_id.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
         return None
+
+    def inside(self, server_id: str, command: str, *, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a shell command as root inside a server's machine, with `given` on its stdin."""
+        outside = self.guest_pid(server_id)
+        children = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        enter = ("nsenter", f"--target={children[0]}", "--mount", "--net", "--pid", "--root", "--wd")
+        return subprocess.run(
+            [*enter, "/bin/sh", "-c", command], input=given, capture_output=True, text=True, timeout=120
+        )
 
     def user_data(self, server_id: str) -> str:
         """Return exactly the user data that a server's machine got from Nova."""
