@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class CloudBank(Bank):
         servers = self._lab.tenant.servers(self.portal.hub_id)
         return {each.metadata[SESSION] for each in servers}
 
+    def delete(self, session_id: str) -> None:
+        """Delete the machine that was made for a session, as an administrator would."""
+        self._lab.kill(self.portal.hub_id, session_id)
+
     def left(self) -> set[str]:
         """Ask for ports, too."""
         return self.there() | {each.name for each in self._lab.tenant.ports()}
@@ -53,6 +57,10 @@ class CloudBank(Bank):
         pid = self._lab.cloud.guest_pid(self._servers()[machine_id])
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+
+    def booting(self, seconds: float) -> AbstractContextManager[None]:
+        """Have machines that are made meanwhile take so long to boot."""
+        return self._lab.tenant.steered(boot=seconds)
 
     def image(self) -> str:
         """Return the digest that Glance keeps."""
@@ -92,12 +100,14 @@ def cloud(
     *,
     rule: Mapping[str, Any] = RULE,
     others: Collection[str] = (),
+    sizes: Collection[str] = (),
     extra: str = "",
     **settings: Any,
 ) -> Iterator[CloudBank]:
     """Yield a portal whose machines are those of the lab's cloud, in a project of its own.
 
-    `others` are environments of which the bank has no machines; `settings` replace parts of the portal's.
+    `others` are environments of which the bank has no machines, `sizes` further ones of the cloud's;
+    `settings` replace parts of the portal's.
     """
     with closing(OpenStack(labs.up("openstack"))) as lab:
         image = f"analysis-{secrets.token_hex(4)}"
@@ -105,6 +115,8 @@ def cloud(
         given = lab.settings()
         profile = given["profiles"]["works"]
         options = {**profile["options"], "image": image, "allow_name": True}
+        given["flavours"] |= {size: {"title": size, "cpus": 1, "memory": "128M"} for size in sizes}
+        profile["flavours"] = [*given["flavours"]]
         names = ("agent", *others)
         given["environments"] = {name: {"title": name.title(), "kind": "vm"} for name in names}
         given["profiles"] = {name: {**profile, "environment": name, "options": options} for name in names}
