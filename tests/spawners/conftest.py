@@ -12,7 +12,7 @@ from tests.support.fake_openstack import FakeOpenStack
 from tests.support.stack import Stack
 
 # A part of its own, see scripts/test.
-CLOUD = [f"test_openstack{each}.py" for each in ("", "_access", "_claim", "_quick")]
+CLOUD = [f"test_openstack{each}.py" for each in ("", "_access", "_claim")]
 collect_ignore = [] if "DAAS_TEST_OPENSTACK" in os.environ else CLOUD
 
 PEOPLE = ("amara", "bruno", "edgar")
