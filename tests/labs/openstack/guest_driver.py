@@ -1,7 +1,8 @@
 """Nova's virt driver of this lab: each server is a process tree in a network of its own, at its address.
 
-It is nova's own fake driver, which keeps the books, plus `guest.sh`, which is the machine. One that ends by
-itself is reported to Nova, as a hypervisor does. A guest outlives nova, and a nova that comes back finds it.
+It is nova's own fake driver, which keeps the books, plus `guest.sh`, which is the machine, or QEMU where the
+image has a kernel of its own, see qemu_machine.py. One that ends by itself is reported, as a hypervisor
+does. A guest outlives nova, and a nova that comes back finds it.
 
 The file `steer/PROJECT_ID` in the cloud's folder brings about what a test cannot otherwise, as a JSON object:
 
@@ -20,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+import qemu_machine
 from nova import exception
 from nova.compute import power_state
 from nova.virt import event, fake, hardware
@@ -51,13 +53,20 @@ class Guest:
         path.touch(mode=0o600)
         path.write_bytes(content)
 
+    def command(self):
+        """Return what is the machine."""
+        try:
+            return json.loads((self.folder / "command.json").read_text())
+        except OSError:
+            return [GUEST, self.folder]
+
     def start(self):
         """Switch the machine on."""
         if self.pid() is not None:
             return
         with (self.folder / "console.log").open("ab") as console:
             process = subprocess.Popen(
-                [GUEST, self.folder],
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -150,6 +159,11 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
         guest.write("network.json", json.dumps(nets).encode())
         guest.write("meta_data.json", json.dumps(described).encode())
         guest.write("address", (nets[0]["addresses"][0] if nets else "").encode())
+        if instance.kernel_id:
+            command = qemu_machine.build(
+                context, instance, image_meta, guest.folder, injected_files, network_info
+            )
+            guest.write("command.json", json.dumps(command).encode())
         super().spawn(
             context, instance, image_meta, injected_files, admin_password, allocations, network_info, **more
         )
@@ -172,8 +186,10 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
         super().power_off(instance, *given, **named)
 
     def destroy(self, context, instance, *given, **named):
-        """Remove a machine."""
+        """Remove a machine; what it said stays."""
         self._off(instance)
+        for name in qemu_machine.DRIVES:
+            (Guest(instance.uuid).folder / name).unlink(missing_ok=True)
         super().destroy(context, instance, *given, **named)
 
     def get_info(self, instance, use_cache=True):
