@@ -231,6 +231,14 @@ def place_links(home: str, folder: str, links: dict[str, str]) -> None:
 # --- the server
 
 
+def trust_in(ca: str, folder: str) -> dict[str, str]:
+    """Have the session trust the hub, which it asks who may enter, beside whom the machine trusts."""
+    own, place = ssl.get_default_verify_paths().cafile or os.devnull, os.path.join(folder, "trust.pem")
+    with open(place, "w", encoding="utf-8") as file, open(own, encoding="utf-8") as known:
+        file.write(f"{known.read()}\n{ca}")
+    return {"SSL_CERT_FILE": place}
+
+
 def environment_of(order: dict[str, Any], address: str) -> dict[str, str]:
     """Return the server's environment: what the hub says, and the account; nothing of the agent's own."""
     home = order["home"]
@@ -381,6 +389,7 @@ def main() -> int:
         hub = Hub(start["url"], start["ca"], given.address)
         say("asking the hub for the session")
         order = fetch(hub, start["code"], secret)
+        order["environment"] |= trust_in(start["ca"], os.path.dirname(given.bootstrap)) if start["ca"] else {}
         return run_session(hub, secret, order, given)
     except RefusedError as error:
         say(error)

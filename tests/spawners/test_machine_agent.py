@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -153,6 +154,29 @@ def test_a_session_runs_as_its_person(folder: Path, started: list[Any]) -> None:
     # What may not be written is refused by the mount, whatever the folder's rights say.
     assert (processed / "result").read_text() == "measured"
     assert (folder / "home" / "refused").read_text() == "Read-only file system"
+
+
+def test_a_session_trusts_whom_its_machine_trusts(folder: Path, started: list[Any]) -> None:
+    asks = (
+        "import http.client, urllib.parse\n"
+        "hub = urllib.parse.urlsplit(os.environ['JUPYTERHUB_API_URL'])\n"
+        "http.client.HTTPSConnection(hub.hostname, hub.port).connect()\n"
+    )
+    order = order_of(folder)
+    order["command"][2] = "import os\n" + asks + PROGRAM
+    hub = SmallHub(folder / "tls", order)
+    started.append(hub.start())
+    # Known once the hub is there; the order is handed out later.
+    order["environment"]["JUPYTERHUB_API_URL"] = f"https://127.0.0.1:{hub.port}/hub/api"
+    agent = Agent(folder, hub)
+    started.append(agent)
+    wait_until(
+        lambda: hub.calls and (agent.hub.said("ready") or agent.hub.said("ended")), what="it was heard of"
+    )
+    assert hub.said("ended") == [], agent.console.read_text()
+    trusted = json.loads((folder / "home" / "said").read_text())["environment"]["SSL_CERT_FILE"]
+    known = ssl.create_default_context(cafile=trusted).cert_store_stats()["x509"]
+    assert known == ssl.create_default_context().cert_store_stats()["x509"] + 1
 
 
 def test_says_when_the_session_has_ended(folder: Path, started: list[Any]) -> None:
