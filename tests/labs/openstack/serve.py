@@ -21,4 +21,12 @@ if module.startswith("neutron."):
     PortContext.set_binding = _bind
 
 application = importlib.import_module(module).application
-waitress.serve(application, host="127.0.0.1", port=int(port), threads=8, channel_timeout=300)
+waitress.serve(
+    application,
+    host="127.0.0.1",
+    port=int(port),
+    threads=8,
+    channel_timeout=300,
+    # A disk is larger than a gigabyte, which is waitress' limit.
+    max_request_body_size=64 << 30,
+)
