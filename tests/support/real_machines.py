@@ -40,16 +40,18 @@ def image_in_cloud(lab: OpenStackLab, disk: Path, name: str) -> Iterator[str]:
     made: list[Any] = []
 
     def create(part: str, kind: str, name: str, **properties: str) -> Any:
-        image = lab.admin.image.create_image(
-            name,
-            filename=str(disk / part),
-            container_format=kind,
-            disk_format=kind,
-            visibility="public",
-            wait=True,
-            timeout=1200,
-            **properties,
-        )
+        # Opened here: the SDK closes nothing that it opens.
+        with (disk / part).open("rb") as content:
+            image = lab.admin.image.create_image(
+                name,
+                data=content,
+                container_format=kind,
+                disk_format=kind,
+                visibility="public",
+                wait=True,
+                timeout=1200,
+                **properties,
+            )
         made.append(image)
         return image
 
