@@ -21,6 +21,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,7 +54,6 @@ class GaveUpError(Exception):
 def say(text: object) -> None:
     """Write a line to the console; never anything that was fetched."""
     sys.stderr.write(f"daas-agent: {text}\n")
-    sys.stderr.flush()
 
 
 # --- the hub
@@ -144,16 +144,12 @@ def make_account(order: dict[str, Any]) -> None:
 
 
 def _make_group(name: str, gid: int) -> None:
-    try:
+    with suppress(KeyError):
         grp.getgrgid(gid)
         return
-    except KeyError:
-        pass
-    try:
+    with suppress(KeyError):
         grp.getgrnam(name)
         name = f"daas-{gid}"  # the name is another group's: the number is what counts
-    except KeyError:
-        pass
     _run(ACCOUNT, "groupadd", "--gid", str(gid), name)
 
 
@@ -233,23 +229,24 @@ def place_links(home: str, folder: str, links: dict[str, str]) -> None:
 
 def trust_in(ca: str, folder: str) -> dict[str, str]:
     """Have the session trust the hub, which it asks who may enter, beside whom the machine trusts."""
-    own, place = ssl.get_default_verify_paths().cafile or os.devnull, os.path.join(folder, "trust.pem")
-    with open(place, "w", encoding="utf-8") as file, open(own, encoding="utf-8") as known:
-        file.write(f"{known.read()}\n{ca}")
+    paths, place = ssl.get_default_verify_paths(), os.path.join(folder, "trust.pem")
+    # All of them: who is told of a file may look nowhere else. On Ubuntu OpenSSL does not look in it itself.
+    own = paths.cafile or os.path.join(paths.openssl_capath, "ca-certificates.crt")
+    with open(place, "wb") as file, open(own if os.path.exists(own) else os.devnull, "rb") as known:
+        file.write(known.read() + f"\n{ca}".encode())
     return {"SSL_CERT_FILE": place}
 
 
 def environment_of(order: dict[str, Any], address: str) -> dict[str, str]:
     """Return the server's environment: what the hub says, and the account; nothing of the agent's own."""
-    home = order["home"]
     return {
-        "HOME": home,
+        "HOME": order["home"],
         "USER": order["username"],
         "LOGNAME": order["username"],
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
         **order["environment"],
-        "DAAS_FOLDER": os.path.join(home, order["folder"]),
+        "DAAS_FOLDER": os.path.join(order["home"], order["folder"]),
         "JUPYTERHUB_SERVICE_URL": f"http://{address or '0.0.0.0'}:{order['port']}{order['prefix']}",
     }
 
@@ -266,8 +263,7 @@ def start_server(order: dict[str, Any], links: dict[str, str], address: str, *, 
         os.umask(0o022)
         os.chdir(order["home"])
         place_links(order["home"], order["folder"], links)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         environment = environment_of(order, address)
@@ -389,7 +385,9 @@ def main() -> int:
         hub = Hub(start["url"], start["ca"], given.address)
         say("asking the hub for the session")
         order = fetch(hub, start["code"], secret)
-        order["environment"] |= trust_in(start["ca"], os.path.dirname(given.bootstrap)) if start["ca"] else {}
+        # A profile that says whom its sessions trust has the last word.
+        trust = trust_in(start["ca"], os.path.dirname(given.bootstrap)) if start["ca"] else {}
+        order["environment"] = trust | order["environment"]
         return run_session(hub, secret, order, given)
     except RefusedError as error:
         say(error)

@@ -45,7 +45,9 @@ class Agent:
 
     def __init__(self, folder: Path, hub: SmallHub, **given: str) -> None:
         self.folder, self.hub = folder, hub
-        self.bootstrap, self.console = folder / "bootstrap.json", folder / "console"
+        self.bootstrap = folder / "bootstrap.json"
+        # As its unit has them.
+        self.journal, self.console = folder / "journal", folder / "console"
         url = f"https://127.0.0.1:{hub.port}/hub/daas/machines/{SESSION}/"
         start = {"url": url, "code": CODE, "ca": hub.certificate.read_text(), **given}
         self.bootstrap.write_text(json.dumps(start))
@@ -57,8 +59,8 @@ class Agent:
             *("--address", "127.0.0.1", "--views", str(folder / "views")),
             *([] if root else ["--as-is"]),
         ]
-        with self.console.open("wb") as console:
-            self.process = subprocess.Popen(command, stdout=console, stderr=console, start_new_session=True)
+        with self.journal.open("wb") as journal, self.console.open("wb") as console:
+            self.process = subprocess.Popen(command, stdout=journal, stderr=console, start_new_session=True)
 
     def end(self) -> int:
         """Wait for its end; return its status."""
@@ -156,27 +158,37 @@ def test_a_session_runs_as_its_person(folder: Path, started: list[Any]) -> None:
     assert (folder / "home" / "refused").read_text() == "Read-only file system"
 
 
-def test_a_session_trusts_whom_its_machine_trusts(folder: Path, started: list[Any]) -> None:
-    asks = (
-        "import http.client, urllib.parse\n"
-        "hub = urllib.parse.urlsplit(os.environ['JUPYTERHUB_API_URL'])\n"
-        "http.client.HTTPSConnection(hub.hostname, hub.port).connect()\n"
-    )
-    order = order_of(folder)
-    order["command"][2] = "import os\n" + asks + PROGRAM
-    hub = SmallHub(folder / "tls", order)
+@pytest.mark.parametrize("machines_own", ["", "/nowhere"], ids=["where OpenSSL looks", "beside it"])
+def test_a_session_trusts_whom_its_machine_trusts(
+    folder: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch, machines_own: str
+) -> None:
+    bundle = Path(ssl.get_default_verify_paths().openssl_capath) / "ca-certificates.crt"
+    monkeypatch.setenv("SSL_CERT_FILE", machines_own or str(bundle))
+    hub = SmallHub(folder / "tls", order := order_of(folder))
     started.append(hub.start())
-    # Known once the hub is there; the order is handed out later.
-    order["environment"]["JUPYTERHUB_API_URL"] = f"https://127.0.0.1:{hub.port}/hub/api"
+    order["command"][2] = ASKS.format(port=hub.port) + PROGRAM
     agent = Agent(folder, hub)
     started.append(agent)
-    wait_until(
-        lambda: hub.calls and (agent.hub.said("ready") or agent.hub.said("ended")), what="it was heard of"
-    )
-    assert hub.said("ended") == [], agent.console.read_text()
+    wait_until(lambda: hub.said("ready") or hub.said("ended"), what="it was heard of")
+    assert hub.said("ended") == [], agent.journal.read_text()
     trusted = json.loads((folder / "home" / "said").read_text())["environment"]["SSL_CERT_FILE"]
-    known = ssl.create_default_context(cafile=trusted).cert_store_stats()["x509"]
-    assert known == ssl.create_default_context().cert_store_stats()["x509"] + 1
+    assert Path(trusted).read_text() == f"{bundle.read_text()}\n{hub.certificate.read_text()}"
+
+
+# A session that asks the hub who may enter.
+ASKS = """
+import http.client
+http.client.HTTPSConnection("127.0.0.1", {port}).connect()
+"""
+
+
+def test_a_profile_says_whom_its_sessions_trust(folder: Path, started: list[Any]) -> None:
+    order = order_of(folder)
+    order["environment"]["SSL_CERT_FILE"] = "/the/facility's/own.pem"
+    agent = run(folder, started, order)
+    wait_until(lambda: agent.hub.said("ready"), what="the session listens")
+    said = json.loads((folder / "home" / "said").read_text())
+    assert said["environment"]["SSL_CERT_FILE"] == "/the/facility's/own.pem"
 
 
 def test_says_when_the_session_has_ended(folder: Path, started: list[Any]) -> None:
