@@ -258,6 +258,8 @@ def start_server(order: dict[str, Any], links: dict[str, str], address: str, *, 
         return server
     try:
         os.setsid()
+        # The agent's errors are on the console, which others read in the cloud: a session's must not be.
+        os.dup2(1, 2)
         if not as_is:
             become(order)
         os.umask(0o022)

@@ -191,6 +191,17 @@ def test_a_profile_says_whom_its_sessions_trust(folder: Path, started: list[Any]
     assert said["environment"]["SSL_CERT_FILE"] == "/the/facility's/own.pem"
 
 
+def test_what_a_session_says_is_not_on_the_console(folder: Path, started: list[Any]) -> None:
+    order = order_of(folder)
+    order["command"][2] = "import sys; print('opened a notebook', file=sys.stderr)\n" + PROGRAM
+    agent = run(folder, started, order)
+    wait_until(lambda: agent.hub.said("ready"), what="the session listens")
+    assert "opened a notebook" in agent.journal.read_text()
+    lines = agent.console.read_text().splitlines()
+    assert lines[0] == "daas-agent: asking the hub for the session"
+    assert all(line.startswith("daas-agent: ") for line in lines)
+
+
 def test_says_when_the_session_has_ended(folder: Path, started: list[Any]) -> None:
     order = order_of(folder)
     order["command"] = [sys.executable, "-c", ENDS.format(port=order["port"])]
