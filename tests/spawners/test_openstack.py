@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -16,10 +17,22 @@ from jupyterhub_daas.spawners.backends.openstack import OpenStackBackend
 from tests.spawners.backends.openstack import OpenStack
 from tests.spawners.cloud_sessions import NAME, SIZES, backend, built, child, launch
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log
-from tests.spawners.test_machine_callback import FOREIGN, call_hub
+from tests.spawners.test_machine_callback import FOREIGN, SECRET, call_hub
 from tests.support.labs import Labs
 from tests.support.process_machines import given_to
 from tests.support.waiting import wait_for, wait_until
+
+# What a machine's agent would say, word by word.
+ASK = """
+import json, ssl, sys, urllib.error, urllib.request
+url, ca, proof, body = json.load(sys.stdin)
+headers = {"Authorization": "DaaS-Machine " + proof, "Content-Type": "application/json"}
+request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+try:
+    print(urllib.request.urlopen(request, context=ssl.create_default_context(cadata=ca)).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +261,14 @@ def test_a_machine_that_never_reports_is_given_up(portal: Portal, lab: OpenStack
         wait_until(lambda: not portal.living() and not portal.held("amara"), portal.patience)
 
 
-# --- a code that is used against the rules
+# --- a machine that calls against the rules
+
+
+def alarms(portal: Portal, session_id: str) -> list[tuple[str, str]]:
+    """Return reason and address of a session's alarms."""
+    answer = portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
+    found = [each for each in answer.json()["items"] if each["request_id"] == session_id]
+    return sorted((each["reason"], each["actor"]["name"]) for each in found)
 
 
 def test_whoever_asks_again_for_a_session_gets_nothing_and_staff_is_told(
@@ -269,15 +289,46 @@ def test_whoever_asks_again_for_a_session_gets_nothing_and_staff_is_told(
     assert again.returncode == 1
     assert "the hub answered 403" in again.stderr
     assert portal.run(NAME, "echo goes on") == "goes on\n"
-
-    def alarms() -> list[tuple[str, str]]:
-        answer = portal.stack.call("accounts", "GET", "audit", params={"action": "alarm"})
-        found = [each for each in answer.json()["items"] if each["request_id"] == session_id]
-        return sorted((each["reason"], each["actor"]["name"]) for each in found)
-
     (address,) = [each["addr"] for entries in server.addresses.values() for each in entries]
     told = sorted(("code_replayed", each) for each in (lab.cloud.hub_ip, address))
-    wait_until(lambda: alarms() == told, what="staff is told")
+    wait_until(lambda: alarms(portal, session_id) == told, what="staff is told")
+
+
+def machine_that_is_up(portal: Portal, lab: OpenStack) -> str:
+    """Return the id of a server whose machine has booted; empty if there is none."""
+    for each in lab.tenant.servers(portal.hub_id):
+        console = lab.cloud.folder / "guests" / each.id / "console.log"
+        if console.exists() and "is up" in console.read_text():
+            return str(each.id)
+    return ""
+
+
+def test_a_machine_that_reports_twice_has_one_session_in_one_place(portal: Portal, lab: OpenStack) -> None:
+    with lab.tenant.steered(silent=True):
+        portal.start(NAME)
+        machine = wait_until(lambda: machine_that_is_up(portal, lab), portal.patience, what="it is up")
+    given = given_to(lab.cloud.folder / "guests" / machine)
+
+    def ask(what: str, proof: str, **body: object) -> int:
+        asked = json.dumps([given["url"] + what, given["ca"], proof, body])
+        return int(lab.cloud.inside(machine, f"/usr/bin/python3 -c {shlex.quote(ASK)}", given=asked).stdout)
+
+    def places() -> set[str]:
+        routes = portal.stack.admin("GET", "/proxy").json()
+        return {each["target"] for path, each in routes.items() if path.startswith("/user/amara/")}
+
+    assert wait_until(lambda: ask("session", given["code"], secret=SECRET) == 200, what="it has its session")
+    lab.cloud.inside(machine, "setsid /usr/bin/python3 -m http.server 8900 >/dev/null 2>&1 </dev/null &")
+    assert [ask("ready", SECRET, port=8900) for _ in range(2)] == [200, 200]
+    portal.wait_ready(NAME)
+    (place,) = places()
+    assert place.endswith(":8900")
+    # Another port, and whoever says it from elsewhere, change nothing.
+    assert ask("ready", SECRET, port=8901) == 409
+    assert call_hub(given, "ready", SECRET, {"port": 8900}, lab.cloud.hub_ip)[0] == 403
+    assert places() == {place}
+    told = [("foreign_address", lab.cloud.hub_ip)]
+    wait_until(lambda: alarms(portal, portal.session_id(NAME)) == told, what="staff is told")
 
 
 # --- a cloud that is ill

@@ -138,11 +138,12 @@ def main() -> None:
     # The first process of a machine gets the signals only that it asks for.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     described = json.loads((folder / "meta_data.json").read_text())
-    user_data = (folder / "user_data").read_text()
+    user_data, silent = (folder / "user_data").read_text(), (folder / "silent").exists()
     subprocess.run(["ip", "netns", "del", namespace], check=False)
     build(folder.parents[1])
     say(f"{described['hostname']} is up")
-    begin(user_data)
+    if not silent:
+        begin(user_data)
     while True:
         # What the machine's programs leave behind is ours.
         with contextlib.suppress(ChildProcessError):

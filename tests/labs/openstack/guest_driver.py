@@ -9,6 +9,7 @@ The file `steer/PROJECT_ID` in the cloud's folder brings about what a test canno
     "fail": true      building fails
     "boot": SECONDS   so long in BUILD
     "dead": true      ACTIVE, and nothing runs inside
+    "silent": true    ACTIVE, and does nothing of what its user data say
 """
 
 import base64
@@ -153,8 +154,9 @@ class GuestDriver(fake.FakeDriverWithoutFakeNodes):
             "hostname": instance.hostname,
             "meta": dict(instance.metadata),
         }
-        if steered.get("dead"):
-            guest.write("dead", b"")
+        for name in ("dead", "silent"):
+            if steered.get(name):
+                guest.write(name, b"")
         guest.write("user_data", base64.b64decode(instance.user_data or ""))
         guest.write("network.json", json.dumps(nets).encode())
         guest.write("meta_data.json", json.dumps(described).encode())
