@@ -21,6 +21,11 @@ if module.startswith("neutron."):
     PortContext.set_binding = _bind
 
 application = importlib.import_module(module).application
+if module.startswith("neutron."):
+    # Who is the first to ask for ports would get an error: they lack what the first look at any table adds.
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()
 waitress.serve(
     application,
     host="127.0.0.1",
