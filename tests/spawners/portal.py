@@ -50,7 +50,7 @@ def small_settings(quotas: Mapping[str, Any] = PLENTY, **more: Any) -> dict[str,
             **{key: {"environment": key, "backend": "local", "flavours": ["small"]} for key in real},
         },
         "quotas": dict(quotas),
-        "lifecycle": {"interval_seconds": 1, "grace_seconds": 4},
+        "lifecycle": {"interval_seconds": 2, "grace_seconds": 4},
         **more,
     }
 

@@ -14,17 +14,17 @@ import pytest
 import requests
 
 from tests.spawners.backends import BACKENDS, BackendUnderTest
-from tests.spawners.chaos import PEOPLE, SERVICES, Chaos
+from tests.spawners.chaos import PEOPLE, Chaos
 from tests.spawners.portal import PROPOSAL, Portal, quiet_log, rows
 from tests.support.labs import Labs
-from tests.support.postgres import private_postgres
+from tests.support.postgres import Postgres, private_postgres
 from tests.support.waiting import wait_until
 
 # A few rounds in each run; a hundred by hand, with the number of the first to begin elsewhere.
 FIRST_ROUND = int(os.environ.get("DAAS_CHAOS_FIRST", "1"))
 # How long an outage lasts at least; by hand longer than a run of all tests should take.
 OUTAGE_SECONDS = float(os.environ.get("DAAS_OUTAGE_SECONDS", "0"))
-NAME, OTHER, THIRD = "brave-curie", "calm-bohr", "keen-raman"
+NAME, OTHER, THIRD, FOURTH = "brave-curie", "calm-bohr", "keen-raman", "agile-raman"
 
 
 @pytest.fixture(scope="module", params=BACKENDS, ids=lambda cls: cls.name)
@@ -37,13 +37,21 @@ def backend(request: pytest.FixtureRequest, labs: Labs) -> Iterator[BackendUnder
 
 
 @pytest.fixture(scope="module")
-def backend_portal(backend: BackendUnderTest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal with this backend, whose hub these tests may kill and start again."""
-    # No page is looked at here, and a hub that is started often starts as often what it has.
-    services = [name for name in SERVICES if name != "portal"]
-    stack = backend.build_stack(tmp_path_factory.mktemp(backend.name), configure={"services": services})
+def database(backend: BackendUnderTest) -> Iterator[Postgres]:
+    """The services' database server, as in production, in the backend's network; it may be killed."""
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def backend_portal(
+    backend: BackendUnderTest, database: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Portal]:
+    """A portal with this backend, any part of which these tests may kill and start again."""
+    url = database.create_database("daas")
+    stack = backend.build_stack(tmp_path_factory.mktemp(backend.name), configure={"database_url": url})
     try:
-        yield Portal(stack.start(), things=backend.things, patience=backend.patience)
+        yield Portal(stack.start(), PEOPLE, things=backend.things, patience=backend.patience)
     finally:
         stack.stop()
 
@@ -136,44 +144,32 @@ def test_a_session_killed_behind_our_back_is_closed(portal: Portal, backend: Bac
         wait_until(lambda: is_closed(portal), portal.patience)
 
 
-def test_a_session_killed_while_the_hub_is_away_is_closed(portal: Portal, backend: BackendUnderTest) -> None:
-    session_id = start(portal)
-    portal.stack.stop_hub()
-    backend.kill(portal.hub_id, session_id)
-    portal.stack.start_hub()
-    wait_until(lambda: portal.model(NAME)["stopped"], portal.patience)
-    # The quotas service comes up after the hub has looked at its sessions: lifecycle releases.
-    wait_until(lambda: not portal.held("amara"), 90)
-
-
-@pytest.mark.parametrize("crash", [False, True], ids=["in order", "killed"])
-def test_a_session_outlives_the_hub(portal: Portal, backend: BackendUnderTest, crash: bool) -> None:
-    session_id = start(portal)
-    traces = backend.traces(portal.hub_id, session_id)
-    assert traces
-    if crash:
-        portal.stack.kill_hub()
-    else:
-        portal.stack.stop_hub()
-    assert portal.living() == {session_id}
-    portal.stack.start_hub()
+def assert_goes_on(portal: Portal, backend: BackendUnderTest, session_id: str, traces: object) -> None:
+    """Fail unless the session is what it was before the hub was away; then end it."""
     portal.wait_ready(NAME)
+    assert portal.session_id(NAME) == session_id
     assert backend.traces(portal.hub_id, session_id) == traces
-    assert portal.held("amara") == {session_id: "active"}
+    assert portal.held("amara")[session_id] == "active"
     assert portal.reconcile()["removed"] == []
     assert portal.run(NAME, "echo still here") == "still here\n"
     portal.stop(NAME)
-    assert not portal.living()
-    assert portal.held("amara") == {}
+    assert session_id not in portal.living() | set(portal.held("amara"))
 
 
-@pytest.mark.parametrize("mode", ["works", "slow"])
-def test_a_hub_killed_while_a_session_starts_leaves_all_in_order(portal: Portal, mode: str) -> None:
-    portal.start(NAME, options(mode))
-    portal.stack.kill_hub()
+def test_while_the_hub_is_away_one_session_goes_on_and_one_is_killed(
+    portal: Portal, backend: BackendUnderTest
+) -> None:
+    kept, killed = start(portal), start(portal, OTHER)
+    traces = backend.traces(portal.hub_id, kept)
+    assert traces
+    portal.stack.stop_hub()
+    assert portal.living() == {kept, killed}
+    backend.kill(portal.hub_id, killed)
     portal.stack.start_hub()
-    # What had begun comes up or is removed; either way all agree on it.
-    wait_until(portal.is_settled, 2 * portal.patience, what="hub, backend and quotas agree")
+    wait_until(lambda: portal.model(OTHER)["stopped"], portal.patience)
+    # The quotas service comes up after the hub has looked at its sessions: lifecycle releases.
+    wait_until(lambda: portal.held("amara") == {kept: "active"}, 90)
+    assert_goes_on(portal, backend, kept, traces)
 
 
 def ask_to_stop(portal: Portal, name: str = NAME) -> None:
@@ -182,15 +178,24 @@ def ask_to_stop(portal: Portal, name: str = NAME) -> None:
         portal.stack.admin("DELETE", f"/users/amara/servers/{name}")
 
 
-def test_a_hub_killed_while_a_session_stops_leaves_all_in_order(portal: Portal) -> None:
-    start(portal)
-    stopping = threading.Thread(target=ask_to_stop, args=(portal, NAME))
+def test_a_hub_killed_while_sessions_run_start_and_stop_leaves_all_in_order(
+    portal: Portal, backend: BackendUnderTest
+) -> None:
+    kept = start(portal)
+    traces = backend.traces(portal.hub_id, kept)
+    start(portal, OTHER)
+    stopping = threading.Thread(target=ask_to_stop, args=(portal, OTHER))
     stopping.start()
-    wait_until(lambda: portal.model(NAME).get("pending") == "stop" or portal.model(NAME)["stopped"], 20)
+    wait_until(lambda: portal.model(OTHER).get("pending") == "stop" or portal.model(OTHER)["stopped"], 20)
+    portal.start(THIRD, options("slow"))
+    portal.start(FOURTH, options("works"))
     portal.stack.kill_hub()
     stopping.join()
+    assert kept in portal.living()
     portal.stack.start_hub()
+    # What had begun comes up or is removed; either way all agree on it.
     wait_until(portal.is_settled, 2 * portal.patience, what="hub, backend and quotas agree")
+    assert_goes_on(portal, backend, kept, traces)
 
 
 def test_a_start_that_is_cancelled_leaves_nothing(portal: Portal) -> None:
@@ -244,19 +249,9 @@ def test_a_hub_that_starts_while_the_backend_is_away_loses_nothing(
 
 
 def test_whatever_is_killed_at_any_moment_leaves_all_in_order(
-    backend: BackendUnderTest, tmp_path_factory: pytest.TempPathFactory
+    portal: Portal, backend: BackendUnderTest, database: Postgres
 ) -> None:
-    with private_postgres() as database:
-        url = database.create_database("daas")
-        stack = backend.build_stack(
-            tmp_path_factory.mktemp(f"{backend.name}-chaos"), configure={"database_url": url}
-        )
-        try:
-            portal = Portal(stack.start(), PEOPLE, things=backend.things, patience=backend.patience)
-            chaos = Chaos(portal, backend, database)
-            rounds = int(os.environ.get("DAAS_CHAOS_ROUNDS", backend.chaos_rounds))
-            killed = [chaos.round(number) for number in range(FIRST_ROUND, FIRST_ROUND + rounds)]
-            print(f"chaos on {backend.name}: {len(killed)} rounds, killed {sorted(set(killed))}")
-            portal.clean()
-        finally:
-            stack.stop()
+    chaos = Chaos(portal, backend, database)
+    rounds = int(os.environ.get("DAAS_CHAOS_ROUNDS", backend.chaos_rounds))
+    killed = [chaos.round(number) for number in range(FIRST_ROUND, FIRST_ROUND + rounds)]
+    print(f"chaos on {backend.name}: {len(killed)} rounds, killed {sorted(set(killed))}")

@@ -57,7 +57,7 @@ def settings() -> dict[str, Any]:
         },
         "flavours": FLAVOURS,
         "quotas": dict(PLENTY),
-        "lifecycle": {"interval_seconds": 1, "grace_seconds": 4},
+        "lifecycle": {"interval_seconds": 2, "grace_seconds": 4},
     }
 
 

@@ -13,7 +13,8 @@ import yaml
 from typing_extensions import Self
 
 from tests.support.ports import free_port
-from tests.support.stack import PYTHON, ROOT
+from tests.support.stack import PYTHON
+from tests.support.startup import python_variables
 from tests.support.waiting import wait_until
 
 AWAY = "http://127.0.0.1:9"
@@ -47,7 +48,7 @@ class LoneService:
         }
         self.environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("DAAS_TEST_PYTHONPATH", str(ROOT)),
+            **python_variables(),
             "JUPYTERHUB_API_TOKEN": "the-services-own-token",
             "JUPYTERHUB_API_URL": hub_api_url,
             "JUPYTERHUB_BASE_URL": "/",

@@ -170,7 +170,7 @@ def oar_backend(**more: object) -> dict[str, object]:
         "addresses": {"oar1": "127.0.0.1", "oar2": "127.0.0.1"},
         "listen": "127.0.0.1",
         "interval_seconds": 2,
-        "start_interval_seconds": 0.5,
+        "start_interval_seconds": 1,
         "command_seconds": 20,
         **more,
     }

@@ -20,6 +20,7 @@ import requests
 import yaml
 
 from tests.support.ports import free_port, listens
+from tests.support.startup import python_variables
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +140,7 @@ class Stack:
         self.configure = dict(configure or {})
         self.environment = dict(environment or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._said_before = 0
         self._sessions: dict[str, requests.Session] = {}
         self._write(settings or {})
 
@@ -205,8 +207,7 @@ class Stack:
             **kept,
             "PATH": path,
             "HOME": home,
-            "PYTHONPATH": os.environ.get("DAAS_TEST_PYTHONPATH", str(ROOT)),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **python_variables(),
             **self.environment,
         }
 
@@ -242,24 +243,23 @@ class Stack:
     def start_hub(self, *, wait: bool = True) -> None:
         """Start the hub, with its services, on the state that is there."""
         config = str(self.folder / "jupyterhub_config.py")
+        self._said_before = len(self.log())
         self._run("hub", [PYTHON, "-m", "jupyterhub", "-f", config])
         if wait:
             self.wait_until_up()
 
     def wait_until_up(self) -> None:
         """Wait until the hub answers and each of its services is healthy."""
-        wait_until(self._hub_up, START_SECONDS, what="the hub answers\n" + str(self.folder / "hub.log"))
+        # Its log tells when: who asks a hub that is coming up takes much of its time.
+        wait_until(self._hub_runs, START_SECONDS, what="the hub runs\n" + str(self.folder / "hub.log"))
         services = self.configure.get("services", ["proposals", "quotas", "accounts", "lifecycle", "portal"])
         for name in services:
             wait_until(lambda: self._healthy(name), START_SECONDS, what=f"service {name} is healthy")  # noqa: B023
 
-    def _hub_up(self) -> bool:
+    def _hub_runs(self) -> bool:
         if self._processes["hub"].poll() is not None:
             raise RuntimeError(f"the hub ended:\n{self.log('hub')[-4000:]}")
-        try:
-            return requests.get(self.api, timeout=5).status_code == 200
-        except requests.RequestException:
-            return False
+        return "JupyterHub is now running" in self.log()[self._said_before :]
 
     def _healthy(self, name: str) -> bool:
         try:

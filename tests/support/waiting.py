@@ -9,7 +9,7 @@ from typing import TypeVar, cast, overload
 Found = TypeVar("Found")
 # So long between two looks at first. A long wait is looked after less often: who looks takes the processor
 # from what is waited for.
-STEP_SECONDS, LONGEST_STEP_SECONDS = 0.05, 0.25
+STEP_SECONDS, LONGEST_STEP_SECONDS = 0.05, 1.0
 # Deadlines are written for a machine that has nothing else to do. One that has is not wrong, and waiting
 # longer costs time only where a test fails.
 PATIENCE = 4

@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 
 from tests.support.ports import free_port
-from tests.support.stack import ROOT
+from tests.support.startup import python_variables
 from tests.support.threaded_server import ThreadedServer
 from tests.support.waiting import wait_until
 
@@ -151,7 +151,7 @@ class ProposalsProcess:
         self.root = f"http://127.0.0.1:{port}/services/proposals/"
         environment = {
             **os.environ,
-            "PYTHONPATH": os.environ.get("DAAS_TEST_PYTHONPATH", str(ROOT)),
+            **python_variables(),
             "JUPYTERHUB_SERVICE_NAME": "proposals",
             "JUPYTERHUB_SERVICE_PREFIX": "/services/proposals/",
             "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",

@@ -14,7 +14,7 @@ import yaml
 from tests.services.quotas.neighbours import ACCESS, OWN_TOKEN, Neighbours
 from tests.services.quotas.support import asking
 from tests.support.ports import free_port
-from tests.support.stack import ROOT
+from tests.support.startup import python_variables
 from tests.support.waiting import wait_until
 
 SETTINGS: dict[str, Any] = {
@@ -51,7 +51,7 @@ class Quotas:
         urls = {name: self.neighbours.url(name) for name in ("accounts", "proposals")}
         environment = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("DAAS_TEST_PYTHONPATH", str(ROOT)),
+            **python_variables(),
             "JUPYTERHUB_API_TOKEN": OWN_TOKEN,
             "JUPYTERHUB_API_URL": self.neighbours.url("hub/api"),
             "JUPYTERHUB_BASE_URL": "/",

@@ -64,7 +64,7 @@ class BackendUnderTest(ABC):
                 for mode in MODES
             },
             "quotas": dict(PLENTY),
-            "lifecycle": {"interval_seconds": 1, "grace_seconds": 4},
+            "lifecycle": {"interval_seconds": 2, "grace_seconds": 4},
         }
 
     def build_stack(
