@@ -68,6 +68,9 @@ if [[ -z $(sql -At -c "select 1 from pg_database where datname = 'oar'" postgres
   sql postgres -c 'alter database oar_new rename to oar'
 fi
 
+# On a busy machine a job may start too late for OAR, which then suspects its node until somebody says otherwise.
+sql oar -c "update resources set state = 'Alive', next_state = 'UnChanged' where state = 'Suspected'"
+
 # --- the nodes, which are one sshd for account oar; the server
 install -d -m 755 /run/sshd
 touch /var/log/oar.log
