@@ -1,19 +1,25 @@
 """A bank's machines in a cloud: nobody's, apart from those of sessions, and found again whoever has them."""
 
+import asyncio
 import base64
+import threading
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jupyterhub_daas.core.catalogue import Flavour, Profile
+from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour, Profile
+from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.spawners.backends.machines import BankedProfile
 from jupyterhub_daas.spawners.backends.openstack import OpenStackBackend
+from jupyterhub_daas.spawners.backends.openstack import backend as backends
 from jupyterhub_daas.spawners.backends.openstack.bank import OpenStackBank
 from jupyterhub_daas.spawners.backends.openstack.server import Parts
 from jupyterhub_daas.spawners.bank import Condition
 from tests.support.fake_openstack import FakeOpenStack
+from tests.support.waiting import turn_over
 
 MACHINE, OTHER, SESSION = "0123456789abcdef", "fedcba9876543210", "00000000000000aa"
 IMAGE = "sha512:" + "0" * 128
@@ -26,6 +32,12 @@ PROFILE = Profile(
     options={"image": f"analysis@{IMAGE}"},
 )
 SMALL = Flavour(key="small", title="Small", cpus=1, memory=1 << 30, storage=10 << 30)
+
+ENVIRONMENT = {
+    "JUPYTERHUB_API_URL": "https://portal.example/hub/api",
+    "JUPYTERHUB_API_TOKEN": "the-token-of-the-session",
+    "JUPYTERHUB_SERVICE_PREFIX": "/user/amara/brave-curie/",
+}
 
 
 @pytest.fixture
@@ -109,6 +121,43 @@ async def test_a_claimed_machine_is_its_sessions(backend: OpenStackBackend, fake
     assert await backend.things() == frozenset()
     # The other one waits as before.
     assert (await bank.machines()).keys() == {OTHER}
+
+
+async def test_whoever_asks_first_claims_first_however_long_an_account_takes_to_be_found(
+    backend: OpenStackBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"person-{number}" for number in range(4)]
+    found = {name: threading.Event() for name in names}
+    ready: list[str] = []
+
+    def groups_of(person: Person, *_: object) -> tuple[int, ...]:
+        assert found[person.username].wait(30)
+        return ()
+
+    async def order(name: str) -> None:
+        launch = Launch(
+            session_id=SESSION,
+            session="brave-curie",
+            person=Person(username=name, uid=20001, gid=20001),
+            proposal="20180301",
+            environment=Environment(key="tools", title="Tools", kind=EnvironmentKind.VM),
+            backend="openstack",
+            profile="vm",
+            flavour=SMALL,
+            options=PROFILE.options,
+        )
+        await backend.order_of(environment, launch)
+        ready.append(name)
+
+    monkeypatch.setattr(backends, "groups_of", groups_of)
+    environment: Any = SimpleNamespace(get_env=lambda: ENVIRONMENT)
+    orders = [asyncio.ensure_future(order(name)) for name in names]
+    for number in (3, 1, 2, 0):
+        await turn_over()
+        assert ready == []
+        found[names[number]].set()
+    await asyncio.gather(*orders)
+    assert ready == names
 
 
 async def test_machines_of_a_bank_that_is_no_more_are_left_overs(

@@ -40,6 +40,7 @@ from jupyterhub_daas.spawners.backends.openstack.project import Project
 from jupyterhub_daas.spawners.backends.openstack.server import Machine, Parts, Subject
 from jupyterhub_daas.spawners.backends.openstack.session import OpenStackSession
 from jupyterhub_daas.spawners.backends.patience import patiently
+from jupyterhub_daas.spawners.turnstile import Turnstile
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class OpenStackBackend(MachineBackend):
         self._asked, self._known = float("-inf"), dict[str, Machine]()
         self._failed: tuple[float, BackendError] | None = None
         self._making: dict[str, asyncio.Task[None]] = {}
+        self._lookups = Turnstile()
         self._logs = KeptLogs()
 
     def child_classes(self) -> tuple[type[OpenStackSession], ...]:
@@ -163,8 +165,9 @@ class OpenStackBackend(MachineBackend):
         )
 
     async def order_of(self, child: OpenStackSession, launch: Launch) -> MachineOrder:
-        """Return what a session's machine fetches."""
-        groups = await asyncio.to_thread(groups_of, launch.person, self.options.groups)
+        """Return what a session's machine fetches; who asked first has it first, and claims first."""
+        async with self._lookups.passing():
+            groups = await asyncio.to_thread(groups_of, launch.person, self.options.groups)
         return build_order(
             launch,
             self._own(launch),
