@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 # A part of its own, see scripts/test.
 collect_ignore = [] if "DAAS_TEST_VM_GUEST" in os.environ else ["test_vm_guest.py"]
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
