@@ -18,7 +18,10 @@ run=${DAAS_OPENSTACK_LAB:-$home/run}
 venv=$home/venv
 # The services know their configuration by variables, and their databases under their own names.
 unset "${!OS_@}" http_proxy https_proxy HTTP_PROXY HTTPS_PROXY
-export no_proxy='*' PYTHONDONTWRITEBYTECODE=1
+export no_proxy='*'
+# What is imported is compiled, once, and nothing is written beside this file.
+export PYTHONPYCACHEPREFIX=$home/compiled
+unset PYTHONDONTWRITEBYTECODE
 
 # What is printed on stdout is read by eval.
 say() { printf '%s %4ds: %s\n' "$program" $SECONDS "$*" >&2; }
