@@ -43,12 +43,15 @@ missing_packages() {
 
 # Set `python` to an interpreter that we, and the account that we change to, can use.
 find_python() {
-  local each
+  local each usable
+  # Whoever was root a moment ago starts what is in root's folders; what that starts in turn does not.
+  usable='import subprocess, sys, venv, ensurepip
+sys.exit(sys.version_info < (3, 10) or subprocess.call([sys.executable, "-c", ""]))'
   for each in ${DAAS_PYTHON:-} python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
     each=$(command -v "$each") || continue
     # An activated environment of ours is what is made with it.
     [[ -z ${venv:-} || $each != "$venv"/* ]] || continue
-    if run "$each" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    if run "$each" -c "$usable" 2>/dev/null; then
       python=$(run "$each" -c 'import sys; print(sys.executable)')
       return 0
     fi
