@@ -73,11 +73,27 @@ def build(lab: Path) -> None:
     target.write_bytes(AGENT.read_bytes())
     os.chroot(new)
     os.chdir("/")
+    forget_people()
     for name, text in PROGRAMS.items():
         path = Path("/usr/sbin") / name
         path.unlink(missing_ok=True)
         path.write_text(text)
         path.chmod(0o755)
+
+
+def forget_people() -> None:
+    """Know the system's accounts only: this computer's people are not the machine's."""
+    known = {name: Path("/etc", name).read_text().splitlines() for name in ("passwd", "group")}
+    people = {line.split(":")[0] for lines in known.values() for line in lines if is_of_people(line)}
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        path = Path("/etc", name)
+        lines = [line for line in path.read_text().splitlines() if line.split(":")[0] not in people]
+        path.write_text("\n".join([*lines, ""]))
+
+
+def is_of_people(line: str) -> bool:
+    """Tell whether a line of passwd or group has a number that is not the system's."""
+    return 1000 <= int(line.split(":")[2]) < 60000
 
 
 def write_file(entry: dict) -> None:
