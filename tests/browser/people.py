@@ -1,12 +1,10 @@
 """What a person does at the portal, in the words of its pages."""
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import ConsoleMessage, Locator, Page, expect
-from playwright.async_api import TimeoutError as TooLate
 
 from tests.support.stack import Stack, node_modules
 from tests.support.umbrella import Umbrella
@@ -15,7 +13,6 @@ from tests.support.waiting import wait_for
 FORBIDDEN = re.compile(r"Content Security Policy|Uncaught|is not defined")
 # For a machine that is busy with other tests: where all is well nobody waits that long.
 START_MS = RUN_MS = 300_000
-PICTURE_MS = 10_000
 
 
 class Visitor:
@@ -126,9 +123,7 @@ class Visitor:
 
     async def screenshot(self, name: str) -> None:
         """Keep a picture of the page beside the portal's logs."""
-        # A browser that has no time for it is no failure.
-        with suppress(TooLate):
-            await self.page.screenshot(path=self.site.folder / f"{name}.png", timeout=PICTURE_MS)
+        await self.page.screenshot(path=self.site.folder / f"{name}.png")
 
 
 def _content_of(path: Path) -> str:
