@@ -20,10 +20,9 @@ import requests
 import yaml
 
 from tests.support.ports import free_port, listens
-from tests.support.startup import python_variables
+from tests.support.startup import ROOT, python_variables
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "demo"
 ACCOUNT = "daas-test"
 PYTHON = str(Path(sys.prefix).resolve() / "bin" / "python")
