@@ -46,15 +46,14 @@ find_python() {
   local each usable
   # Whoever was root a moment ago starts what is in root's folders; what that starts in turn does not.
   usable='import subprocess, sys, venv, ensurepip
-sys.exit(sys.version_info < (3, 10) or subprocess.call([sys.executable, "-c", ""]))'
+subprocess.run([sys.executable, "-c", ""], check=True)
+print(sys.executable)
+sys.exit(sys.version_info < (3, 10))'
   for each in ${DAAS_PYTHON:-} python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
     each=$(command -v "$each") || continue
     # An activated environment of ours is what is made with it.
     [[ -z ${venv:-} || $each != "$venv"/* ]] || continue
-    if run "$each" -c "$usable" 2>/dev/null; then
-      python=$(run "$each" -c 'import sys; print(sys.executable)')
-      return 0
-    fi
+    if python=$(run "$each" -c "$usable" 2>/dev/null); then return 0; fi
   done
   return 1
 }
