@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from jupyterhub_daas.core.catalogue import Environment, EnvironmentKind, Flavour, Profile
-from jupyterhub_daas.core.launch import Launch
+from jupyterhub_daas.core.catalogue import Flavour, Profile
 from jupyterhub_daas.core.people import Person
 from jupyterhub_daas.spawners.backends.machines import BankedProfile
 from jupyterhub_daas.spawners.backends.openstack import OpenStackBackend
@@ -18,6 +17,8 @@ from jupyterhub_daas.spawners.backends.openstack import backend as backends
 from jupyterhub_daas.spawners.backends.openstack.bank import OpenStackBank
 from jupyterhub_daas.spawners.backends.openstack.server import Parts
 from jupyterhub_daas.spawners.bank import Condition
+from tests.spawners import cloud_sessions
+from tests.spawners.test_machine_claim import LAUNCH
 from tests.support.fake_openstack import FakeOpenStack
 from tests.support.waiting import turn_over
 
@@ -32,12 +33,6 @@ PROFILE = Profile(
     options={"image": f"analysis@{IMAGE}"},
 )
 SMALL = Flavour(key="small", title="Small", cpus=1, memory=1 << 30, storage=10 << 30)
-
-ENVIRONMENT = {
-    "JUPYTERHUB_API_URL": "https://portal.example/hub/api",
-    "JUPYTERHUB_API_TOKEN": "the-token-of-the-session",
-    "JUPYTERHUB_SERVICE_PREFIX": "/user/amara/brave-curie/",
-}
 
 
 @pytest.fixture
@@ -135,22 +130,12 @@ async def test_whoever_asks_first_claims_first_however_long_an_account_takes_to_
         return ()
 
     async def order(name: str) -> None:
-        launch = Launch(
-            session_id=SESSION,
-            session="brave-curie",
-            person=Person(username=name, uid=20001, gid=20001),
-            proposal="20180301",
-            environment=Environment(key="tools", title="Tools", kind=EnvironmentKind.VM),
-            backend="openstack",
-            profile="vm",
-            flavour=SMALL,
-            options=PROFILE.options,
-        )
-        await backend.order_of(environment, launch)
+        person = Person(username=name, uid=20001, gid=20001)
+        launch = LAUNCH.model_copy(update={"person": person, "options": PROFILE.options})
+        await backend.order_of(cloud_sessions.child(launch), launch)
         ready.append(name)
 
     monkeypatch.setattr(backends, "groups_of", groups_of)
-    environment: Any = SimpleNamespace(get_env=lambda: ENVIRONMENT)
     orders = [asyncio.ensure_future(order(name)) for name in names]
     for number in (3, 1, 2, 0):
         await turn_over()
