@@ -131,7 +131,7 @@ def main() -> None:
         folder.chmod(0o755)
         with elsewhere.inside():
             labs.up("openstack")
-        # The tests' own compares hub and cloud every second.
+        # The tests' own compares hub and cloud every other second.
         with cloud(folder / "hub", labs, rule=rule, others=("made",), extra=TIMED_LOOP, lifecycle={}) as bank:
             found = measure(bank, given)
     report(
