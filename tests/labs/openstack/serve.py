@@ -9,9 +9,11 @@ sys.argv = [module]  # some services read the arguments when they are imported
 import sqlite_busy  # noqa: E402, F401
 import waitress  # noqa: E402
 
+application = importlib.import_module(module).application
 if module.startswith("neutron."):
     # No agent runs that would report a bound port as wired.
     from neutron.plugins.ml2.driver_context import PortContext
+    from sqlalchemy.orm import configure_mappers
 
     set_binding = PortContext.set_binding
 
@@ -19,13 +21,9 @@ if module.startswith("neutron."):
         return set_binding(self, segment_id, vif_type, vif_details, status or "ACTIVE")
 
     PortContext.set_binding = _bind
-
-application = importlib.import_module(module).application
-if module.startswith("neutron."):
     # Who is the first to ask for ports would get an error: they lack what the first look at any table adds.
-    from sqlalchemy.orm import configure_mappers
-
     configure_mappers()
+
 waitress.serve(
     application,
     host="127.0.0.1",
