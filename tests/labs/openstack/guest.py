@@ -7,8 +7,10 @@ in its memory and goes with it. Of cloud-init it knows `write_files`, `mounts`, 
 
 import base64
 import contextlib
+import grp
 import json
 import os
+import pwd
 import shlex
 import signal
 import subprocess
@@ -18,6 +20,8 @@ from pathlib import Path
 import yaml
 
 ROOT = Path("/run/daas-guest")
+# The numbers of accounts that are not the system's.
+PEOPLE = range(1000, 60000)
 # Where the machine has what its file server exports.
 SERVER = "/run/file-server"
 # The one program of ours that each image of machines has, started by systemd; which is played, too.
@@ -83,17 +87,12 @@ def build(lab: Path) -> None:
 
 def forget_people() -> None:
     """Know the system's accounts only: this computer's people are not the machine's."""
-    known = {name: Path("/etc", name).read_text().splitlines() for name in ("passwd", "group")}
-    people = {line.split(":")[0] for lines in known.values() for line in lines if is_of_people(line)}
+    people = {each.pw_name for each in pwd.getpwall() if each.pw_uid in PEOPLE}
+    people |= {each.gr_name for each in grp.getgrall() if each.gr_gid in PEOPLE}
     for name in ("passwd", "group", "shadow", "gshadow"):
         path = Path("/etc", name)
         lines = [line for line in path.read_text().splitlines() if line.split(":")[0] not in people]
         path.write_text("\n".join([*lines, ""]))
-
-
-def is_of_people(line: str) -> bool:
-    """Tell whether a line of passwd or group has a number that is not the system's."""
-    return 1000 <= int(line.split(":")[2]) < 60000
 
 
 def write_file(entry: dict) -> None:
