@@ -20,6 +20,7 @@ import requests
 import yaml
 
 from tests.support.ports import free_port, listens
+from tests.support.preloaded import Account, Forked, forks_of_worker
 from tests.support.startup import ROOT, python_variables
 from tests.support.waiting import wait_until
 
@@ -210,6 +211,21 @@ class Stack:
             **self.environment,
         }
 
+    def _run_hub(self, command: list[str]) -> None:
+        if self.as_root or self.prefix != unprivileged()[0]:
+            return self._run("hub", command)
+        owner = pwd.getpwuid(self.uid)
+        account = Account(owner.pw_name, owner.pw_uid, owner.pw_gid) if self.prefix else None
+        with (self.folder / "hub.log").open("ab") as log:
+            self._processes["hub"] = Forked(
+                forks_of_worker(),
+                command,
+                account=account,
+                cwd=self.folder,
+                env=self._environment(),
+                stdout=log,
+            )
+
     def _run(self, name: str, command: list[str], **environment: str) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
@@ -243,7 +259,7 @@ class Stack:
         """Start the hub, with its services, on the state that is there."""
         config = str(self.folder / "jupyterhub_config.py")
         self._said_before = len(self.log())
-        self._run("hub", [PYTHON, "-m", "jupyterhub", "-f", config])
+        self._run_hub([PYTHON, "-m", "jupyterhub", "-f", config])
         if wait:
             self.wait_until_up()
 

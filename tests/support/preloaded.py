@@ -1,0 +1,238 @@
+"""Hubs and services of the tests as forks of a Python that has imported their libraries.
+
+A portal is six Pythons, and to import is two thirds of their start, some hundred times in a run of all tests. One
+process does it for each worker; a fork of it is a hub, and each hub has another that becomes its services. What
+they run, under which account and with which environment, whose children they are and how they end is as if they
+had been started anew. Portals that run as root, as production does, and those of the demo are.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from tests.support.startup import python_variables
+
+# What takes long and is the same in all: nothing of ours, and nothing that reads the environment when imported,
+# as jupyterhub.services.auth does.
+LIBRARIES = (
+    "aiohttp",
+    "aiosqlite",
+    "alembic.command",
+    "arrow",
+    "asyncpg",
+    "certipy",
+    "cryptography.fernet",
+    "dateutil.parser",
+    "jinja2",
+    "jupyter_events",
+    "jupyterhub.scopes",
+    "oauthlib.oauth2",
+    "pamela",
+    "prometheus_client",
+    "pydantic.main",
+    "pydantic.json_schema",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.ext.asyncio",
+    "tornado.httpserver",
+    "tornado.options",
+    "yaml",
+)
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+LONGEST_MESSAGE = 1 << 17
+# The command of a fork is written over that of the process that was started, which has to be as long.
+ROOM = "." * 500
+
+_asking = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose a process is to be."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """What `python -m` would run: its command from the module on, the environment and the folder."""
+
+    command: list[str]
+    environment: dict[str, str]
+    folder: str
+    account: Account | None = None
+
+
+class Forked(subprocess.Popen[bytes]):
+    """A process of ``[python, "-m", module, …]`` that begins as a fork of the one behind a socket."""
+
+    def __init__(self, forks: socket.socket, args: list[str], *, account: Account | None = None, **given: Any):
+        self._forks, self._account = forks, account
+        super().__init__(args, **given)
+
+    def _execute_child(  # type: ignore[override]
+        self,
+        args: list[str],
+        executable: str | None,
+        preexec_fn: object,
+        close_fds: bool,
+        pass_fds: object,
+        cwd: str | None,
+        env: Mapping[str, str] | None,
+        *given: Any,
+    ) -> None:
+        output = given[6] if given[6] != -1 else sys.stdout.fileno()
+        program = Program(args[2:], dict(os.environ if env is None else env), str(cwd or os.getcwd()), self._account)
+        with _asking, _adopting():
+            socket.send_fds(self._forks, [json.dumps(asdict(program)).encode()], [output])
+            answer = self._forks.recv(100)
+        if not answer:
+            raise OSError("The process that forks hubs and services has ended.")
+        self.pid = int(answer)
+        self._child_created = True
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+@contextmanager
+def _adopting() -> Iterator[None]:
+    """Become the parent of a descendant whose own parent ends."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        _prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+@cache
+def forks_of_worker() -> socket.socket:
+    """Return the socket of this worker's process with all libraries, which ends with the worker."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        theirs.set_inheritable(True)
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", __name__, str(theirs.fileno()), ROOM],
+            {"PATH": os.environ["PATH"], **python_variables()},
+            file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        )
+    return ours
+
+
+# --- in the process that forks
+
+
+def serve(asked: socket.socket) -> Program | None:
+    """Fork for whoever asks: return in each fork with what it is to be, here when nobody asks any more."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(asked, LONGEST_MESSAGE, 1)
+        if not message:
+            return None
+        told, tell = os.pipe()
+        waited, go = os.pipe()
+        between = os.fork()
+        if not between:
+            fork = os.fork()
+            if fork:
+                os.write(tell, str(fork).encode())
+                os._exit(0)
+            asked.close()
+            for each in (told, tell, go):
+                os.close(each)
+            # Whoever asked is the parent as soon as the one between has ended.
+            os.read(waited, 1)
+            os.close(waited)
+            os.dup2(descriptors[0], 1)
+            os.dup2(descriptors[0], 2)
+            os.close(descriptors[0])
+            return _read(message)
+        os.waitpid(between, 0)
+        asked.send(os.read(told, 20))
+        for each in (told, tell, waited, go, descriptors[0]):
+            os.close(each)
+
+
+def _read(message: bytes) -> Program:
+    given = json.loads(message)
+    account = Account(**given.pop("account")) if given["account"] else given.pop("account")
+    return Program(**given, account=account)
+
+
+def become(program: Program) -> None:
+    """Take the account, environment, folder and name of a program that was started by itself."""
+    os.setsid()
+    if program.account is not None:
+        os.initgroups(program.account.name, program.account.gid)
+        os.setresgid(*[program.account.gid] * 3)
+        os.setresuid(*[program.account.uid] * 3)
+        # As after any start of a program: its owner may look at it.
+        _prctl(PR_SET_DUMPABLE, 1)
+    os.chdir(program.folder)
+    os.environ.clear()
+    os.environ.update(program.environment)
+    sys.argv = list(program.command)
+    sys.orig_argv = [sys.executable, "-m", *program.command]
+    sys.path[0] = program.folder
+    _write_command(sys.orig_argv)
+
+
+def _write_command(words: list[str]) -> None:
+    # Fields 48 and 49, counted from 1: where the kernel looks for the command.
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])
+    text = "\0".join(words).encode()
+    ctypes.memmove(begin, text[: end - begin - 1].ljust(end - begin, b"\0"), end - begin)
+
+
+def main() -> None:
+    """Import, fork, and in a fork run what it is to be."""
+    asked = socket.socket(fileno=int(sys.argv[1]))
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    program = serve(asked)
+    if program is None:
+        return
+    become(program)
+    if program.command[0] == "jupyterhub":
+        program = with_services(program)
+    if program is not None:
+        runpy.run_module(program.command[0], run_name="__main__", alter_sys=True)
+
+
+def with_services(hub: Program) -> Program | None:
+    """Give the hub that this is a child whose forks are its services; return what this process then is."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork():
+        theirs.close()
+        importlib.import_module("jupyterhub.services.service").Popen = partial(Forked, ours)
+        return hub
+    ours.close()
+    os.setsid()
+    _write_command([sys.executable, "-m", "tests.support.preloaded"])
+    service = serve(theirs)
+    if service is not None:
+        become(service)
+    return service
+
+
+if __name__ == "__main__":
+    main()
