@@ -8,6 +8,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+from tests.spawners.portal import small_profiles
 from tests.support.labs import Labs
 from tests.support.stack import Stack
 
@@ -64,7 +65,7 @@ def labs() -> Iterator[Labs]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A whole portal that tests share: use people and sessions so that they don't disturb others."""
-    running = Stack(tmp_path_factory.mktemp("stack"))
+    running = Stack(tmp_path_factory.mktemp("stack"), settings={"profiles": small_profiles()})
     try:
         yield running.start()
     finally:

@@ -11,6 +11,7 @@ from traitlets.config import Config
 
 from jupyterhub_daas.configure import configure
 from jupyterhub_daas.database.engine import create_engine
+from tests.spawners.portal import small_profiles
 from tests.support.postgres import Postgres, private_postgres
 from tests.support.stack import Stack
 
@@ -18,6 +19,7 @@ _NUMBERS = count(1)
 
 # Three seconds of grace, rounds twice a second, and flavours that stand for what ends a session.
 FAST = {
+    "profiles": small_profiles(),
     "lifecycle": {"interval_seconds": 0.5, "grace_seconds": 3, "membership_grace_hours": 0.008},
     "lifetimes": [
         {"roles": ["instrument_scientist"], "lifetime_hours": 168},

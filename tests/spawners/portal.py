@@ -32,6 +32,15 @@ def small_profile(mode: str, **options: Any) -> dict[str, Any]:
     }
 
 
+def small_profiles() -> dict[str, Any]:
+    """Return the demo's profiles with small servers, for portals whose sessions nobody looks at."""
+    small = small_profile("works")
+    return {
+        "jupyter": {**small, "environment": "jupyter", "flavours": ["small", "medium", "large"]},
+        "desktop": {**small, "environment": "desktop"},
+    }
+
+
 def small_settings(quotas: Mapping[str, Any] = PLENTY, **more: Any) -> dict[str, Any]:
     """Return the settings of a portal with one environment for each way to fail, and the real ones."""
     real = {
