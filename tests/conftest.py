@@ -52,9 +52,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
     return ByFileAndBackend(config, log) if config.getoption("dist") == "loadfile" else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def labs() -> Iterator[Labs]:
-    """The real backends, each brought up when a test first asks for it."""
+    """The real backends, each brought up when a test first asks for it; idle ones would slow the others down."""
     running = Labs()
     try:
         yield running
