@@ -54,7 +54,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFil
 
 @pytest.fixture(scope="module")
 def labs() -> Iterator[Labs]:
-    """The real backends, each brought up when a test first asks for it; idle ones would slow the others down."""
+    """The real backends, each brought up when a test first asks for it.
+
+    They end with the file's tests: an idle cluster would slow the others down.
+    """
     running = Labs()
     try:
         yield running

@@ -4,7 +4,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,19 +216,12 @@ def test_a_role_that_expires_is_gone_at_the_next_refresh(whole: Stack, granted: 
     assert datetime.now(timezone.utc) >= ends
 
 
-def service_pid(whole: Stack, name: str) -> int:
-    """Return the process of a service, a child of the hub."""
-    children = Path(f"/proc/{whole.hub_pid()}/task/{whole.hub_pid()}/children").read_text().split()
-    wanted = f"jupyterhub_daas.services.{name}".encode()
-    return next(int(pid) for pid in children if wanted in Path(f"/proc/{pid}/cmdline").read_bytes())
-
-
 @pytest.mark.parametrize("service", ["proposals", "accounts"])
 def test_a_frozen_service_is_named_and_running_logins_go_on(
     whole: Stack, umbrella: Umbrella, service: str
 ) -> None:
     session, _ = sign_in(whole, umbrella, "amara")
-    with frozen(service_pid(whole, service)):
+    with frozen(whole.service_pid(service)):
         answer = sign_in_with_account(browser(), whole.url, "amara", "amara-facility")
         assert answer.status_code == 503
         assert f"The {service} service does not answer" in answer.text

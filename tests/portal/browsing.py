@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import requests
 
@@ -44,21 +43,8 @@ def quota_row(page: str, dimension: str) -> list[str]:
     return [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row[1])]
 
 
-def service_pid(stack: Stack, name: str) -> int:
-    """Return the process of a service that the hub started."""
-    for process in Path("/proc").iterdir():
-        try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == stack.hub_pid() and f"jupyterhub_daas.services.{name}".encode() in command:
-            return int(process.name)
-    raise LookupError(f"no process of service {name}")
-
-
 @contextmanager
 def away(stack: Stack, name: str) -> Iterator[None]:
     """Keep a service from answering for a while."""
-    with frozen(service_pid(stack, name)):
+    with frozen(stack.service_pid(name)):
         yield

@@ -10,7 +10,6 @@ from typing import Any
 import requests
 
 from jupyterhub_daas.spawners.backends.local import processes
-from jupyterhub_daas.spawners.backends.local.launcher import read_parents
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -168,12 +167,6 @@ class Portal:
         """Return the living processes of a session."""
         return processes.find_family(self.hub_id, session_id).members
 
-    def service_pid(self, service: str) -> int | None:
-        """Return the process of one of the portal's services; None while it has none."""
-        wanted = f"jupyterhub_daas.services.{service}"
-        children = (pid for pid, parent in read_parents().items() if parent == self.stack.hub_pid())
-        return next((pid for pid in children if wanted in _command(pid)), None)
-
     def is_settled(self) -> bool:
         """Tell whether hub, backend and quotas agree, and nothing is under way."""
         answer = self.stack.admin("GET", "/users", params={"include_stopped_servers": 1})
@@ -188,13 +181,6 @@ class Portal:
             for name in self.names(user["name"]):
                 self.stop(name, user["name"], remove=True)
         wait_until(lambda: not self.living(), self.patience, what="no session lives")
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
 
 
 def rows(portal: Portal) -> list[tuple[str, str, str]]:

@@ -19,9 +19,7 @@ SERVICES = ("proposals", "accounts", "quotas")
 @contextmanager
 def silent(portal: Portal, service: str) -> Iterator[None]:
     """Have a service not answer, as behind a cable that is out."""
-    pid = portal.service_pid(service)
-    assert pid is not None
-    with frozen(pid):
+    with frozen(portal.stack.service_pid(service)):
         yield
 
 

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -225,16 +224,8 @@ def test_a_session_ends_at_once_although_accounts_hangs(portal: Portal, told: An
     portal.start(NAME)
     portal.wait_ready(NAME)
     told(NAME, 2)
-    with frozen(service_pid(portal, "accounts")):
+    with frozen(portal.stack.service_pid("accounts")):
         began = time.monotonic()
         portal.stop(NAME)
         assert time.monotonic() - began < DEADLINE_SECONDS
     told(NAME, 1, "stop")
-
-
-def service_pid(portal: Portal, name: str) -> int:
-    """Return the process of a service, a child of the hub."""
-    hub = portal.stack.hub_pid()
-    children = Path(f"/proc/{hub}/task/{hub}/children").read_text().split()
-    wanted = f"jupyterhub_daas.services.{name}".encode()
-    return next(int(pid) for pid in children if wanted in Path(f"/proc/{pid}/cmdline").read_bytes())

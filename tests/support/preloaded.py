@@ -1,9 +1,9 @@
 """Hubs and services of the tests as forks of a Python that has imported their libraries.
 
-A portal is six Pythons, and to import is two thirds of their start, some hundred times in a run of all tests. One
-process does it for each worker; a fork of it is a hub, and each hub has another that becomes its services. What
-they run, under which account and with which environment, whose children they are and how they end is as if they
-had been started anew. Portals that run as root, as production does, and those of the demo are.
+A portal is six Pythons. To import is two thirds of their start, some hundred times in each run. One process
+does it for each worker; a fork of it is a hub, and each hub has another one for its services. What they run,
+under which account and with which environment, whose children they are and how they end is as if they had
+been started anew. Portals that run as root, as in production, and the demo's are.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ from typing import Any
 
 from tests.support.startup import python_variables
 
-# What takes long and is the same in all: nothing of ours, and nothing that reads the environment when imported,
-# as jupyterhub.services.auth does.
+# What takes long and is the same in all: nothing of ours, and nothing that reads the environment when it is
+# imported, as jupyterhub.services.auth does.
 LIBRARIES = (
     "aiohttp",
     "aiosqlite",
@@ -80,7 +80,9 @@ class Program:
 class Forked(subprocess.Popen[bytes]):
     """A process of ``[python, "-m", module, …]`` that begins as a fork of the one behind a socket."""
 
-    def __init__(self, forks: socket.socket, args: list[str], *, account: Account | None = None, **given: Any):
+    def __init__(
+        self, forks: socket.socket, args: list[str], *, account: Account | None = None, **given: Any
+    ) -> None:
         self._forks, self._account = forks, account
         super().__init__(args, **given)
 
@@ -96,7 +98,8 @@ class Forked(subprocess.Popen[bytes]):
         *given: Any,
     ) -> None:
         output = given[6] if given[6] != -1 else sys.stdout.fileno()
-        program = Program(args[2:], dict(os.environ if env is None else env), str(cwd or os.getcwd()), self._account)
+        environment = dict(os.environ if env is None else env)
+        program = Program(args[2:], environment, str(cwd or Path.cwd()), self._account)
         with _asking, _adopting():
             socket.send_fds(self._forks, [json.dumps(asdict(program)).encode()], [output])
             answer = self._forks.recv(100)
@@ -132,6 +135,7 @@ def forks_of_worker() -> socket.socket:
             [sys.executable, "-m", __name__, str(theirs.fileno()), ROOM],
             {"PATH": os.environ["PATH"], **python_variables()},
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+            setsid=True,
         )
     return ours
 
@@ -145,34 +149,34 @@ def serve(asked: socket.socket) -> Program | None:
         message, descriptors, _, _ = socket.recv_fds(asked, LONGEST_MESSAGE, 1)
         if not message:
             return None
+        (output,) = descriptors
         told, tell = os.pipe()
         waited, go = os.pipe()
         between = os.fork()
-        if not between:
-            fork = os.fork()
-            if fork:
-                os.write(tell, str(fork).encode())
-                os._exit(0)
-            asked.close()
-            for each in (told, tell, go):
+        if between:
+            # Whoever asked is the fork's parent once the one between has ended: only then may that go on.
+            os.waitpid(between, 0)
+            asked.send(os.read(told, 20))
+            for each in (told, tell, waited, go, output):
                 os.close(each)
-            # Whoever asked is the parent as soon as the one between has ended.
-            os.read(waited, 1)
-            os.close(waited)
-            os.dup2(descriptors[0], 1)
-            os.dup2(descriptors[0], 2)
-            os.close(descriptors[0])
-            return _read(message)
-        os.waitpid(between, 0)
-        asked.send(os.read(told, 20))
-        for each in (told, tell, waited, go, descriptors[0]):
+            continue
+        if fork := os.fork():
+            os.write(tell, str(fork).encode())
+            os._exit(0)
+        asked.close()
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for each in (told, tell, go, output):
             os.close(each)
+        os.read(waited, 1)
+        os.close(waited)
+        return _read(message)
 
 
 def _read(message: bytes) -> Program:
     given = json.loads(message)
-    account = Account(**given.pop("account")) if given["account"] else given.pop("account")
-    return Program(**given, account=account)
+    account = given.pop("account")
+    return Program(**given, account=Account(**account) if account else None)
 
 
 def become(program: Program) -> None:

@@ -213,7 +213,8 @@ class Stack:
 
     def _run_hub(self, command: list[str]) -> None:
         if self.as_root or self.prefix != unprivileged()[0]:
-            return self._run("hub", command)
+            self._run("hub", command)
+            return
         owner = pwd.getpwuid(self.uid)
         account = Account(owner.pw_name, owner.pw_uid, owner.pw_gid) if self.prefix else None
         with (self.folder / "hub.log").open("ab") as log:
@@ -294,6 +295,16 @@ class Stack:
     def hub_pid(self) -> int:
         """Return the hub's process id."""
         return self._processes["hub"].pid
+
+    def service_pid(self, name: str) -> int:
+        """Return the process of a service, a child of the hub; LookupError while it has none."""
+        hub = self.hub_pid()
+        wanted = f"jupyterhub_daas.services.{name}".encode()
+        for pid in Path(f"/proc/{hub}/task/{hub}/children").read_text().split():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if wanted in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    return int(pid)
+        raise LookupError(f"{name} does not run")
 
     def kill_hub(self) -> None:
         """Kill the hub as a crash would: at once and without a word."""

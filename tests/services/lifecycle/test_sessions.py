@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,25 +225,11 @@ def test_a_reservation_without_a_session_is_released(sessions: Sessions) -> None
     wait_until(lambda: sessions.held("amara") == [], 20, what="it is released")
 
 
-def _pid_of(stack: Stack, service: str) -> int:
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if parent == stack.hub_pid() and f"jupyterhub_daas.services.{service}".encode() in command:
-            return int(entry.name)
-    raise AssertionError(f"{service} does not run")
-
-
 def test_nothing_is_ended_while_a_service_does_not_answer(sessions: Sessions) -> None:
     service = "quotas"
     sessions.start("amara", "proud-siegbahn", "medium", "20180301")
     expires = moment(sessions.own("amara")["items"][0]["expires_at"])
-    with frozen(_pid_of(sessions.stack, service)):
+    with frozen(sessions.stack.service_pid(service)):
         skipped = f"The {service} service does not answer"
         before = sessions.stack.log().count(skipped)
         wait_until(lambda: datetime.now(timezone.utc) > expires, 20, what="it has expired")
