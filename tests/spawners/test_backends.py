@@ -5,10 +5,12 @@ how it is looked at, killed and made unreachable from outside.
 """
 
 import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
@@ -105,6 +107,25 @@ def test_a_session_works_and_its_stop_leaves_nothing(portal: Portal) -> None:
         assert start(portal) != session_id
         portal.stop(NAME, remove=True)
         wait_until(lambda: NAME not in portal.names(), 10)
+
+
+def runs(*command: str) -> bool:
+    """Tell whether a process of this machine, as those of all labs are, has this command."""
+    wanted = b"".join(word.encode() + b"\0" for word in command)
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if place.read_bytes() == wanted:
+                return True
+    return False
+
+
+def test_what_detaches_itself_ends_with_its_session(portal: Portal) -> None:
+    detached = ("sleep", str(secrets.randbelow(10**6) + 10**6))
+    start(portal)
+    portal.run(NAME, f"setsid -f {' '.join(detached)} </dev/null >/dev/null 2>&1")
+    wait_until(lambda: runs(*detached), 10)
+    portal.stop(NAME)
+    wait_until(lambda: not runs(*detached), portal.patience)
 
 
 def test_a_slow_session_comes_up(portal: Portal) -> None:

@@ -1,4 +1,4 @@
-"""Be a session's job: fetch the launch, start the server, and report its port once it listens.
+"""Be a session's job: fetch the launch, start the server, report its port once it listens, and end with it.
 
 This file is the job's script, with GIVEN filled in, and runs alone on a node, in an isolated interpreter of
 at least Python 3.6. What it is given holds no secret but a code that is good for one fetch: all that the
@@ -6,8 +6,8 @@ session gets comes from the hub, over the one connection that checks the code.
 """
 
 # It knows no more than the interpreter of an old node does:
-# ruff: noqa: PTH103, PTH108, PTH114, PTH115, PTH118, PTH120, PTH123, PTH211, SIM105, PERF203, S310, S606
-# ruff: noqa: UP006, UP032, UP035
+# ruff: noqa: PTH103, PTH108, PTH114, PTH115, PTH118, PTH120, PTH123, PTH208, PTH211, SIM105, PERF203, S310
+# ruff: noqa: S606, UP006, UP032, UP035, UP045
 
 import grp
 import json
@@ -20,7 +20,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 GIVEN = "{}"
 
@@ -28,6 +28,10 @@ OWN = ".daas"
 ASK_SECONDS = 20
 RETRY_SECONDS = 900
 LISTEN_SECONDS = 600
+REST_SECONDS = 2
+PR_SET_CHILD_SUBREAPER = 36
+# Whatever a scheduler says to the job is said to its server.
+HANDED_ON = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
 WRONG_ACCOUNT, NO_LAUNCH, NO_COMMAND = 91, 92, 93
 # What a scheduler says of the job, and what programs on GPUs need.
 KEPT = ("TMPDIR", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL")
@@ -196,6 +200,83 @@ def report_aside(hub: Hub, secret: str, port: int) -> None:
         os._exit(0)
 
 
+def adopt_orphans() -> None:
+    """Stay above whatever the server starts: a scheduler without control groups finds no other process."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        say("what detaches itself is left to the scheduler")
+
+
+def reap(server: int) -> Tuple[Optional[int], bool]:
+    """Return the server's wait status if it has ended, and whether any process is left."""
+    found = None
+    while True:
+        try:
+            process, status = os.waitpid(-1, os.WNOHANG)
+        except OSError:
+            return found, False
+        if not process:
+            return found, True
+        if process == server:
+            found = status
+
+
+def attend(server: int) -> int:
+    """Hand signals on to the server until it ends; return its wait status. These signals are blocked."""
+    while True:
+        number = signal.sigwait(HANDED_ON | {signal.SIGCHLD})
+        if number in HANDED_ON:
+            os.kill(server, number)
+            continue
+        status, _ = reap(server)
+        if status is not None:
+            return status
+
+
+def children() -> List[int]:
+    """Return this process's children: those of one that ends become them."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            with open("/proc/{}/stat".format(int(name)), "rb") as file:
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue
+        if int(parent) == os.getpid() and state not in b"ZX":
+            found.append(int(name))
+    return found
+
+
+def end_rest() -> None:
+    """End what the server has left behind."""
+    end, asked = time.time() + REST_SECONDS, set()
+    while reap(0)[1]:
+        number = signal.SIGTERM if time.time() < end else signal.SIGKILL
+        for process in children():
+            if (process, number) not in asked:
+                asked.add((process, number))
+                try:
+                    os.kill(process, number)
+                except OSError:
+                    pass  # it has ended
+        time.sleep(0.02)
+
+
+def end_like(status: int) -> int:
+    """Return the exit code of a wait status, or end by its signal."""
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    number = os.WTERMSIG(status)
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
 def environment_of(launch: Dict[str, Any], home: str, port: int) -> Dict[str, str]:
     """Return the server's environment: what the hub says, and what the scheduler allotted."""
     account = pwd.getpwuid(os.getuid())
@@ -213,20 +294,8 @@ def environment_of(launch: Dict[str, Any], home: str, port: int) -> Dict[str, st
     return result
 
 
-def main() -> int:
+def serve(given: Dict[str, Any], home: str) -> int:
     """Become the session's server."""
-    given = json.loads(GIVEN)
-    if given["is_file"]:
-        remove_script()
-    try:
-        check_account(given)
-    except Refused as error:
-        say(error)
-        return WRONG_ACCOUNT
-    home = given["home"] or pwd.getpwuid(os.getuid()).pw_dir
-    os.umask(0o022)
-    open_log(home, given["log"])
-    os.chdir(home)
     hub, secret = Hub(given), secrets.token_hex(32)
     try:
         launch = hub.call("launch", given["code"], {"secret": secret})
@@ -242,6 +311,32 @@ def main() -> int:
     except OSError as error:
         say("{} cannot be started: {}".format(launch["command"][0], error.strerror))
         return NO_COMMAND
+
+
+def main() -> int:
+    """Start the session's server, and leave nothing when it has ended."""
+    given = json.loads(GIVEN)
+    if given["is_file"]:
+        remove_script()
+    try:
+        check_account(given)
+    except Refused as error:
+        say(error)
+        return WRONG_ACCOUNT
+    home = given["home"] or pwd.getpwuid(os.getuid()).pw_dir
+    os.umask(0o022)
+    open_log(home, given["log"])
+    os.chdir(home)
+    adopt_orphans()
+    # Before the fork, so that no signal is lost between two steps.
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON | {signal.SIGCHLD})
+    server = os.fork()
+    if not server:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON | {signal.SIGCHLD})
+        return serve(given, home)
+    status = attend(server)
+    end_rest()
+    return end_like(status)
 
 
 if __name__ == "__main__":
