@@ -113,13 +113,19 @@ class Visitor:
         """Have the desktop's terminal run a command that writes a file; return what it wrote."""
         await expect(self.page.locator("#status")).to_contain_text("Connected", timeout=START_MS)
 
-        async def written() -> str:
-            # The terminal may not be there yet: what is typed too early goes nowhere.
-            await self.page.locator("#screen canvas").click(position={"x": 200, "y": 200})
-            await self.page.keyboard.type(f"{command}\n", delay=15)
-            return _content_of(result)
+        ready = result.with_name(f"{result.name}-ready")
 
-        return await wait_for(written, 60, what=f"{result.name}, made in the desktop's terminal")
+        async def reads_keys() -> bool:
+            # The terminal may not be there yet, or come while this is typed, of which no end is a command.
+            await self.page.locator("#screen canvas").click(position={"x": 200, "y": 200})
+            await self.page.keyboard.type(f"touch {result.parent.name}/{ready.name}\n", delay=15)
+            return ready.exists()
+
+        await wait_for(reads_keys, 60, what="the desktop's terminal reads what is typed")
+        await self.page.keyboard.type(f"{command}\n", delay=15)
+        return await wait_for(
+            lambda: _content_of(result), 60, what=f"{result.name}, made in the desktop's terminal"
+        )
 
     async def screenshot(self, name: str) -> None:
         """Keep a picture of the page beside the portal's logs."""
