@@ -3,7 +3,8 @@
 A portal is six Pythons. To import is two thirds of their start, some hundred times in each run. One process
 does it for each worker; a fork of it is a hub, and each hub has another one for its services. What they run,
 under which account and with which environment, whose children they are and how they end is as if they had
-been started anew. Portals that run as root, as in production, and the demo's are.
+been started anew; a fork server of `multiprocessing` would be the parent of all. Portals that run as root, as
+in production, and the demo's are started anew.
 """
 
 import ctypes
