@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import pwd
 import runpy
 import socket
 import subprocess
@@ -60,31 +61,22 @@ _asking = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Account:
-    """Whose a process is to be."""
-
-    name: str
-    uid: int
-    gid: int
-
-
-@dataclass(frozen=True)
 class Program:
-    """What `python -m` would run: its command from the module on, the environment and the folder."""
+    """What `python -m` would run: its command from the module on, environment, folder and account."""
 
     command: list[str]
     environment: dict[str, str]
     folder: str
-    account: Account | None = None
+    uid: int
 
 
 class Forked(subprocess.Popen[bytes]):
     """A process of ``[python, "-m", module, …]`` that begins as a fork of the one behind a socket."""
 
     def __init__(
-        self, forks: socket.socket, args: list[str], *, account: Account | None = None, **given: Any
+        self, forks: socket.socket, args: list[str], *, uid: int | None = None, **given: Any
     ) -> None:
-        self._forks, self._account = forks, account
+        self._forks, self._uid = forks, os.geteuid() if uid is None else uid
         super().__init__(args, **given)
 
     def _execute_child(  # type: ignore[override]
@@ -100,7 +92,7 @@ class Forked(subprocess.Popen[bytes]):
     ) -> None:
         output = given[6] if given[6] != -1 else sys.stdout.fileno()
         environment = dict(os.environ if env is None else env)
-        program = Program(args[2:], environment, str(cwd or Path.cwd()), self._account)
+        program = Program(args[2:], environment, str(cwd or Path.cwd()), self._uid)
         with _asking, _adopting():
             socket.send_fds(self._forks, [json.dumps(asdict(program)).encode()], [output])
             answer = self._forks.recv(100)
@@ -171,22 +163,17 @@ def serve(asked: socket.socket) -> Program | None:
             os.close(each)
         os.read(waited, 1)
         os.close(waited)
-        return _read(message)
-
-
-def _read(message: bytes) -> Program:
-    given = json.loads(message)
-    account = given.pop("account")
-    return Program(**given, account=Account(**account) if account else None)
+        return Program(**json.loads(message))
 
 
 def become(program: Program) -> None:
     """Take the account, environment, folder and name of a program that was started by itself."""
     os.setsid()
-    if program.account is not None:
-        os.initgroups(program.account.name, program.account.gid)
-        os.setresgid(*[program.account.gid] * 3)
-        os.setresuid(*[program.account.uid] * 3)
+    if program.uid != os.geteuid():
+        account = pwd.getpwuid(program.uid)
+        os.initgroups(account.pw_name, account.pw_gid)
+        os.setresgid(*[account.pw_gid] * 3)
+        os.setresuid(*[account.pw_uid] * 3)
         # As after any start of a program: its owner may look at it.
         _prctl(PR_SET_DUMPABLE, 1)
     os.chdir(program.folder)

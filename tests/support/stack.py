@@ -20,7 +20,7 @@ import requests
 import yaml
 
 from tests.support.ports import free_port, listens
-from tests.support.preloaded import Account, Forked, forks_of_worker
+from tests.support.preloaded import Forked, forks_of_worker
 from tests.support.startup import ROOT, python_variables
 from tests.support.waiting import wait_until
 
@@ -215,13 +215,11 @@ class Stack:
         if self.as_root or self.prefix != unprivileged()[0]:
             self._run("hub", command)
             return
-        owner = pwd.getpwuid(self.uid)
-        account = Account(owner.pw_name, owner.pw_uid, owner.pw_gid) if self.prefix else None
         with (self.folder / "hub.log").open("ab") as log:
             self._processes["hub"] = Forked(
                 forks_of_worker(),
                 command,
-                account=account,
+                uid=self.uid,
                 cwd=self.folder,
                 env=self._environment(),
                 stdout=log,
